@@ -1,0 +1,78 @@
+# Everything a clone needs: `make run` to chat, `make test` to see that it works, `make help` for the rest.
+# Needs Python 3.11 or newer with venv, and make; all else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+# pytest's own arguments, for instance: make test TESTS="tests/relay -x"
+TESTS ?= -n auto --dist loadgroup
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check lint coverage fuzz bench-cli build clean
+
+help:  ## say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# Whatever sets things up talks on stderr: the stdout of `make run` is the invite alone.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Backchannel needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV) >&2
+
+$(VENV)/installed: setup.cfg pyproject.toml | $(BIN)/python
+	@echo 'Setting up $(VENV) ...' >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . >&2
+	@touch $@
+
+$(VENV)/installed-dev: setup.cfg pyproject.toml | $(BIN)/python
+	@echo 'Setting up $(VENV) with the tools of development ...' >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' >&2
+	@touch $@ $(VENV)/installed
+
+run: $(VENV)/installed  ## start a relay of your own, open a room, print an invite (ARGS="--nick alice")
+	@exec $(BIN)/backchannel host lobby $(ARGS)
+
+# The tests always run under coverage, so that `make check` after `make test` need not run them again.
+TESTED := $(VENV)/tested
+SOURCES = $(shell find protocol relay peer tests -name '*.py' 2>/dev/null)
+
+define run-tests
+@rm -f $(TESTED)
+@$(BIN)/coverage erase
+@$(BIN)/coverage run -m pytest $(TESTS)
+@$(BIN)/coverage combine --quiet
+@touch $(TESTED)
+endef
+
+test: $(VENV)/installed-dev  ## run all tests (TESTS="tests/relay -x" for some)
+	$(run-tests)
+
+$(TESTED): $(VENV)/installed-dev setup.cfg $(SOURCES)
+	$(run-tests)
+
+check: lint coverage  ## lint, types, import rules, and how much the tests cover
+
+lint: $(VENV)/installed-dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+coverage: $(TESTED)
+	@$(BIN)/coverage report --include 'protocol/*,relay/core/*' --fail-under 100
+	@$(BIN)/coverage report --omit 'protocol/*,relay/core/*' --fail-under 90
+
+fuzz: $(VENV)/installed-dev  ## run the fuzzers, long
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m fuzz --timeout 0 -n auto
+
+bench-cli: $(VENV)/installed-dev  ## measure how fast the commands start
+	@$(BIN)/python bench/bench_cli.py
+
+build: $(VENV)/installed-dev  ## build the sdist and the wheel into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist
+
+clean:  ## remove .venv and everything built
+	@rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

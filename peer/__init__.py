@@ -1,0 +1,1 @@
+"""The peer: commands, chat and the Python API of Backchannel."""

@@ -1,0 +1,1 @@
+"""The relay: forwards sealed envelopes by addressee and can read none of them."""
