@@ -1,31 +1,35 @@
-"""Where the command `backchannel` (and `python -m peer`) begins. Before anything else is imported it makes sure
-that the top-level package `protocol` is Backchannel's own: other distributions install one of that name, and
-running on theirs would end in a riddle. It does nothing else; `peer.cli` is the program."""
+"""Where the command `backchannel` (and `python -m peer`) begins.
+
+Before anything else it makes sure that the top-level package `protocol` is Backchannel's own: other
+distributions install one of that name, and running on theirs would end in a riddle. The command itself is
+`peer.cli`, imported only after that. `relay.__main__` does the same in as many words: the two share no module
+that could be trusted to be ours.
+"""
 
 import sys
 
 
 def foreign_protocol() -> str | None:
-    """Return where a package `protocol` lies that is not ours, or None if all is well."""
+    """Return where the package `protocol` comes from if it is not ours, else None."""
     try:
-        import protocol  # noqa: PLC0415  - imported here to be looked at before anyone relies on it
-    except ImportError as error:
-        return f"nowhere to be imported from ({error})"
+        import protocol  # noqa: PLC0415 - looked at here, before anyone relies on it
+    except Exception as error:  # noqa: BLE001 - a stranger's code may fail in any way
+        return f"one that cannot be imported ({type(error).__name__}: {error})"
     if getattr(protocol, "DISTRIBUTION", None) == "backchannel":
         return None
-    return getattr(protocol, "__file__", None) or ", ".join(getattr(protocol, "__path__", ["?"]))
+    return protocol.__file__ or ", ".join(protocol.__path__)
 
 
 def main() -> None:
-    """Run the command, or end with exit code 1 and one sentence if the installation is mixed up."""
+    """Run the command, or exit with code 1 and one sentence if the installation is mixed up."""
     if found := foreign_protocol():
         sys.exit(
-            f"backchannel: the package 'protocol' is not Backchannel's but {found}; install Backchannel by itself, "
-            "with 'pipx install backchannel', 'uv tool install backchannel' or in a venv of its own"
+            f"backchannel: the package 'protocol' of this Python is not Backchannel's own but {found}. "
+            "Install Backchannel by itself: with pipx, with 'uv tool', or in a venv of its own."
         )
-    from peer.cli import main as cli  # noqa: PLC0415  - see above
+    from peer.cli import main as command  # noqa: PLC0415 - it imports `protocol`
 
-    cli()
+    command()
 
 
 if __name__ == "__main__":

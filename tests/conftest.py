@@ -1,13 +1,14 @@
-"""What every test shares: the profiles of hypothesis. `ci` draws the same examples at every run, so that a red CI
-is red at the desk too; `dev` looks for new ones; `fuzz` looks for long."""
+"""What every test shares: the profiles of hypothesis.
+
+`ci` draws the same examples at every run, so that a red CI is red at the desk too; `dev` looks for new ones;
+`fuzz` looks for long.
+"""
 
 import os
 
 from hypothesis import HealthCheck, settings
 
-_slow = [HealthCheck.too_slow]
-
-settings.register_profile("dev", deadline=None, suppress_health_check=_slow)
+settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True, print_blob=True)
 settings.register_profile("fuzz", parent=settings.get_profile("dev"), max_examples=20_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
