@@ -1,0 +1,59 @@
+"""Both commands begin by making sure that `protocol` is theirs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from peer.__main__ import foreign_protocol as foreign_for_the_peer
+from relay.__main__ import foreign_protocol as foreign_for_the_relay
+
+COMMANDS = ("backchannel", "backchannel-relay")
+MODULES = {"backchannel": "peer", "backchannel-relay": "relay"}
+
+
+def run(command: list[str], path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **({"PYTHONPATH": str(path)} if path else {})}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def script(command: str) -> list[str]:
+    return [str(Path(sys.executable).with_name(command))]
+
+
+def module(command: str) -> list[str]:
+    return [sys.executable, "-P", "-m", MODULES[command]]
+
+
+@pytest.mark.parametrize("start", [script, module])
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "contents",
+    [
+        pytest.param("VERSION = 1", id="another distribution's"),
+        pytest.param("print 'python 2'", id="one that is no Python 3"),
+        pytest.param("raise SystemError('no')", id="one that fails"),
+        pytest.param(None, id="a bare folder"),
+    ],
+)
+def test_a_foreign_protocol_package_is_named_and_refused(command, start, contents, tmp_path) -> None:
+    package = tmp_path / "protocol"
+    package.mkdir()
+    if contents is not None:
+        (package / "__init__.py").write_text(contents)
+
+    done = run([*start(command), "--help"], path=tmp_path)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith(f"{command}: the package 'protocol'")
+    assert "pipx" in sentence
+    if contents in ("VERSION = 1", None):
+        assert str(package) in sentence
+
+
+def test_our_own_protocol_package_is_not_foreign() -> None:
+    assert foreign_for_the_peer() is None
+    assert foreign_for_the_relay() is None
