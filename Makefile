@@ -5,11 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# pytest's own arguments, for instance: make test TESTS="tests/relay -x"
-TESTS ?= -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: help run test check lint coverage fuzz bench-cli build clean
 
 help:  ## say what each target does
@@ -40,12 +39,12 @@ SOURCES = $(shell find protocol relay peer tests -name '*.py' 2>/dev/null)
 define run-tests
 @rm -f $(TESTED)
 @$(BIN)/coverage erase
-@$(BIN)/coverage run -m pytest $(TESTS)
+@$(BIN)/coverage run -m pytest -n auto
 @$(BIN)/coverage combine --quiet
 @touch $(TESTED)
 endef
 
-test: $(VENV)/installed-dev  ## run all tests (TESTS="tests/relay -x" for some)
+test: $(VENV)/installed-dev  ## run all tests
 	$(run-tests)
 
 $(TESTED): $(VENV)/installed-dev setup.cfg $(SOURCES)

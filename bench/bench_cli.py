@@ -1,8 +1,9 @@
 """How long a command takes from the shell's point of view, beside the least that a click program can take.
 
-One run measures three things in turn, round after round, so that whatever else the machine does falls on all of them:
-a bare click program's `--help`, `backchannel --help`, and a one-shot `backchannel send` to a relay on loopback. It
-compares medians with the goals, says whether they are met, and never fails: a busy machine is no broken build.
+One run measures three things in turn, round after round, so that whatever else the machine does falls on all of
+them: a bare click program's `--help`, `backchannel --help`, and a one-shot `backchannel send` to a relay on
+loopback. It compares medians with the goals, says whether they are met, and never fails: a busy machine is no
+broken build.
 """
 
 from __future__ import annotations
