@@ -37,7 +37,9 @@ from protocol.primitives import (
     unpad,
 )
 
-NO_CHAIN: Final = ChainId(bytes(32))
+Previous = tuple[ChainId, int]
+"""A sender's chain before, and how many messages went out on it."""
+NOTHING: Final[Previous] = (ChainId(bytes(32)), 0)
 _CLEAR: Final = 32 + 2 + 8 + 32
 _COMMITMENT: Final = 32
 _HEADER: Final = _CLEAR + _COMMITMENT + 64
@@ -74,7 +76,7 @@ def header(body: bytes) -> Header:
 class SendingChain:
     """A chain of one's own. It lives in the memory of one process and dies with it."""
 
-    def __init__(self, room: RoomId, sender: PeerId, made_at: int, now: int, previous: SendingChain | None) -> None:
+    def __init__(self, room: RoomId, sender: PeerId, made_at: int, now: int, previous: Previous = NOTHING) -> None:
         """Make a chain at log index ``made_at`` and time ``now`` (ms) that follows ``previous``."""
         self._room, self._sender = room, sender
         self._key = random(32)
@@ -83,7 +85,7 @@ class SendingChain:
         self.counter = 0
         self.made_at = made_at
         self.created = now
-        self._previous = (previous.id, previous.counter) if previous else (NO_CHAIN, 0)
+        self._previous = previous
 
     def spent(self, now: int) -> bool:
         """Say whether the chain is too old, or has carried too many messages, for another one."""

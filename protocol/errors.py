@@ -240,6 +240,13 @@ class AlreadyStated(BadStatement):
     sentence = "That was said already."
 
 
+class AlreadyMember(BadStatement):
+    """An ADMIT of somebody who is in."""
+
+    code = "already-member"
+    sentence = "You are in that room already."
+
+
 class StaleAnchor(BadStatement):
     """A statement names a head that is not the log's, or is older than the latest restriction."""
 

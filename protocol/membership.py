@@ -18,6 +18,7 @@ from typing import Final
 from protocol import limits
 from protocol import statement as st
 from protocol.errors import (
+    AlreadyMember,
     AlreadyStated,
     BadStatement,
     Banned,
@@ -219,7 +220,7 @@ class Membership:
         if admit.signer in self.banned:
             raise Banned
         if admit.signer in self.members:
-            raise BadStatement("already a member")
+            raise AlreadyMember
         self._anchored(admit, self.left.get(admit.signer, 0))
         grant = self.grants.get(admit.invite)
         if grant is None:
