@@ -56,7 +56,7 @@ lint: $(VENV)/installed-dev
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 coverage: $(TESTED)
 	@$(BIN)/coverage report --include 'protocol/*,relay/core/*' --fail-under 100
