@@ -13,7 +13,7 @@ from typing import Final
 from protocol.errors import BadAddress
 
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9._-]{1,15})?")
-_KEY: Final = re.compile(r"[A-Za-z2-7]{52}")
+_KEY: Final = re.compile(r"[A-Za-z2-7]{51}[AQaq]")  # 260 bits for 256: of the last letter only the highest counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class RelayAddress:
     def parse(cls, word: str) -> RelayAddress:
         """Read ``HOST:PORT/KEY``; raise ``BadAddress``."""
         at, slash, key = word.strip().partition("/")
-        if not slash or not _KEY.fullmatch(key) or key[-1] not in "aeimquyAEIMQUY4":
+        if not slash or not _KEY.fullmatch(key):
             raise BadAddress
         where = HostPort.parse(at)
         if where.port == 0:
