@@ -435,8 +435,12 @@ BY_CODE: dict[str, type[BackchannelError]] = _tree(BackchannelError)
 
 
 def from_code(code: str) -> BackchannelError:
-    """Return the error for a ``code`` that came from the wire; an unknown one is a plain ``Refused`` that names it."""
+    """Return the error for a ``code`` that came from the wire; an unknown one is a plain ``Refused`` that names it.
+
+    So is one that only this side could find: a relay says that it refuses, that it knows nothing of it or that it is
+    stopping, and cannot make a program report an alarm, a damaged profile or a bug.
+    """
     known = BY_CODE.get(code)
-    if known is None:
+    if known is None or not issubclass(known, (Refused, NotFound, GoingAway)):
         return Refused("".join(c for c in code[:40] if c.isascii() and (c.isalnum() or c == "-")))
     return known()
