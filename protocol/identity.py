@@ -27,8 +27,9 @@ from protocol.primitives import (
     from_base32,
 )
 
-_FINGERPRINT: Final = re.compile(r"([a-z2-7]{4}-){4}[a-z2-7]{4}")
-_ID: Final = re.compile(r"[a-z2-7]{52}")
+# Wider than base32: what has 0 for o or 1 for l never is one, but people would take it for one.
+_FINGERPRINT: Final = re.compile(r"([a-z0-9]{4}-){4}[a-z0-9]{4}")
+_ID: Final = re.compile(r"[a-z0-9]{52}")
 
 
 class SigningKey:
@@ -119,10 +120,9 @@ def matches(peer: PeerId, word: str) -> bool:
 
 def parse_id(word: str) -> PeerId:
     """Undo ``id_text``; raise ValueError."""
-    peer = from_base32(word)
-    if len(peer) != ID_SIZE:
+    if not _ID.fullmatch(word.lower()):
         raise ValueError("not an id")
-    return PeerId(peer)
+    return PeerId(from_base32(word))
 
 
 def safety_number(one: PeerId, other: PeerId) -> str:
