@@ -325,7 +325,7 @@ def _decode(frame: bytes, kinds: Mapping[int, type[E]]) -> Iterator[E]:
         raise TooLarge
     if not frame:
         raise Malformed("an empty frame")
-    for count, values in enumerate(wire.unpack_all(frame, limits.FRAME)):
+    for count, values in enumerate(wire.unpack_all(frame, limits.FRAME, limits.ENVELOPE)):
         if count >= limits.FRAME_ENVELOPES:
             raise TooLarge
         kind = values[0] if values else None

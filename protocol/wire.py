@@ -53,19 +53,23 @@ def unpack(data: bytes, most: int) -> tuple[object, ...]:
     return arrays[0]
 
 
-def unpack_all(data: bytes, most: int) -> Iterator[tuple[object, ...]]:
-    """Yield the arrays that stand back to back in ``data``, at most ``most`` bytes.
+def unpack_all(data: bytes, most: int, each: int | None = None) -> Iterator[tuple[object, ...]]:
+    """Yield the arrays that stand back to back in ``data``, at most ``most`` bytes, and at most ``each`` in one array.
 
-    Raise ``Malformed`` at the first byte that is not part of a whole array, after having yielded what stood before it.
+    Raise ``Malformed`` at the first byte that is not part of a whole array, after having yielded what stood before it,
+    and ``TooLarge`` at an array that is longer than it may be.
     """
     if len(data) > most:
         raise TooLarge
     unpacker = _unpacker(max(len(data), 1))
-    end = len(data)
+    place, end, longest = 0, len(data), each or most
     try:
         unpacker.feed(data)
-        while unpacker.tell() < end:
+        while place < end:
             value = unpacker.unpack()
+            begun, place = place, unpacker.tell()
+            if place - begun > longest:
+                raise TooLarge
             if type(value) is not tuple:
                 raise Malformed("not an array")
             if not _shallow(value, limits.DEPTH):
