@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from protocol import limits, wire
-from protocol.errors import CannotOpen, Malformed
+from protocol.errors import CannotOpen, Malformed, TooLarge, UsageError
 from protocol.primitives import Anchor, ChainId, Head, MessageId
 from protocol.wire import Check, exactly, number
 
@@ -39,23 +39,35 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Text(Content):
-    """Words, at most 64 KiB of UTF-8."""
+class Words(Content):
+    """What a person wrote: at most 64 KiB of UTF-8. Longer ones raise ``TooLarge``, what is no text ``UsageError``."""
 
     text: str
 
-    KIND = Kind.TEXT
     CHECKS = (wire.text(limits.TEXT),)
+
+    def __post_init__(self) -> None:
+        """Refuse what no receiver would take, before it is encrypted."""
+        try:
+            size = len(self.text.encode())
+        except UnicodeEncodeError:  # lone surrogates: how Python hands over an argument that is not UTF-8
+            raise UsageError("the text is not valid Unicode") from None
+        if size > limits.TEXT:
+            raise TooLarge
 
 
 @dataclass(frozen=True, slots=True)
-class Action(Content):
-    """What the sender does (``/me``), at most 64 KiB of UTF-8."""
+class Text(Words):
+    """Words."""
 
-    text: str
+    KIND = Kind.TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class Action(Words):
+    """What the sender does (``/me``)."""
 
     KIND = Kind.ACTION
-    CHECKS = (wire.text(limits.TEXT),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +191,5 @@ def _decode(
         head = wire.fields(values[: len(checks)], checks)
         kind = kinds[head[-1]]  # type: ignore[index]  # the last check is a number
         return head, kind(*wire.fields(values[len(checks) :], kind.CHECKS))
-    except (Malformed, KeyError):
+    except (Malformed, TooLarge, KeyError):
         raise CannotOpen("content") from None
