@@ -130,6 +130,13 @@ class GoingAway(UnreachableError):
     sentence = "The relay is stopping."
 
 
+class Gone(UnreachableError):
+    """The connection ended before the answer came."""
+
+    code = "gone"
+    sentence = "The connection to the relay was lost before it answered."
+
+
 class TimedOut(BackchannelError):
     """The asked-for state was not reached in time."""
 

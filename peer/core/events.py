@@ -116,12 +116,15 @@ class MemberInfo:
 
 @dataclass(frozen=True, slots=True)
 class RoomInfo:
-    """A room of this profile; ``relay`` is the address HOST:PORT/KEY."""
+    """A room of this profile.
+
+    ``relay`` is the address HOST:PORT/KEY, ``role`` None for a room one no longer belongs to.
+    """
 
     name: str
     title: str
     relay: str
-    role: Role
+    role: Role | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +145,16 @@ class IdentityInfo:
     nick: str
     id: PeerId
     home: str | None
+
+
+class Reading(enum.Enum):
+    """What a process wants of a room's messages."""
+
+    NOTHING = enum.auto()
+    """Only the receipts it waits for: ``send``, ``who``, ``invite``."""
+    LIVE = enum.auto()
+    """What arrives from now on."""
+    BACKLOG = enum.auto()
+    """What is retained, then what arrives."""
+    UNSHOWN = enum.auto()
+    """What is retained and no process of this profile has shown."""

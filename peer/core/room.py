@@ -1,0 +1,409 @@
+"""A room as one process of a peer holds it: the attachment, and everything that follows from what the relay delivers.
+
+Deliveries, the clock and the user's wishes come in; ``Command``s go out. There is no socket and no clock here, so the
+tests drive two of these over a wire that drops, repeats and reorders. The relay is believed about order, its clock and
+who is online; everything else is verified by the parts that this module joins together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from peer.core.alarms import AlarmKind
+from peer.core.commands import Answered, Command, Ended, Ready, Show, Transmit
+from peer.core.events import Reading
+from peer.core.inbox import Inbox
+from peer.core.outbox import Outbox
+from peer.core.roster import Roster
+from peer.keys import Keys, bury
+from peer.store import Room, Store
+from protocol import VERSION, limits
+from protocol import envelope as ev
+from protocol.content import Action, Text
+from protocol.errors import (
+    AlarmRaised,
+    AlreadyMember,
+    AlreadyStated,
+    BackchannelError,
+    BadInvite,
+    Banned,
+    ClockSkewed,
+    Gone,
+    IdentityChanged,
+    NotMember,
+    RoomClosed,
+    UnknownRoom,
+    WrongVersion,
+    from_code,
+)
+from protocol.identity import Identity
+from protocol.primitives import Anchor, MessageId, PeerId, new_message_id
+
+_REOPEN: Final = limits.SECOND // 2
+_REFRESH: Final = 30 * limits.SECOND
+
+
+class RoomCore:
+    """One room, one process."""
+
+    def __init__(
+        self,
+        store: Store,
+        room: Room,
+        identity: Identity,
+        *,
+        reading: Reading,
+        present: bool = False,
+        publishes: bool | None = None,
+        opening: bytes | None = None,
+        expected: Anchor | None = None,
+    ) -> None:
+        """Prepare to attach.
+
+        ``publishes``: rotate and publish cards (default: if it reads); ``opening``: a FOUND or ADMIT to submit before
+        attaching; ``expected``: the anchor of an invite, which the log must hold.
+        """
+        self._store, self._room, self._reading, self._present = store, room, reading, present
+        self._publishes = reading is not Reading.NOTHING if publishes is None else publishes
+        self._expected = expected
+        self._opening = opening
+        self._opening_id = b""
+        self._opened_at: int | None = None
+        self.waiting_for: BackchannelError | None = None
+        """Why the room can't be entered yet, if that may pass."""
+        self._commands: list[Command] = []
+        self.keys = Keys(store, room, identity)
+        self.roster = Roster(store, room, identity.id, lambda event: self._emit(Show(event)))
+        self.outbox = Outbox(store, room, self.keys, self.roster, self._emit)
+        self.inbox = Inbox(store, room, self.keys, self.roster, self.outbox, self._emit, reading)
+        self.inbox.want_card = self._fetch_card
+        self._welcome: ev.Welcome | None = None
+        self._incarnation = room.incarnation
+        self._cursors: tuple[int | None, int | None] = (None, None) if reading is Reading.NOTHING else (0, 0)
+        self._attaching = b""
+        self._attached_since: int | None = None
+        self._caught_up = False
+        """Whether the backlog of the first attachment is over."""
+        self._restored = False
+        self._shown_cards: dict[PeerId, int] = {}
+        """Generations of the cards that the relay showed on this attachment."""
+        self._publishing: dict[bytes, int] = {}
+        self._fetching: dict[bytes, tuple[PeerId, int]] = {}
+        self._submitted: set[bytes] = set()
+        self._restrictions: dict[bytes, int] = {}
+        self._refreshed = 0
+        self._ended = False
+
+    def take(self) -> list[Command]:
+        """Return, and forget, what the shell must do now."""
+        commands, self._commands = self._commands, []
+        return commands
+
+    def _emit(self, command: Command) -> None:
+        self._commands.append(command)
+
+    def _request(self, request: ev.Request) -> bytes:
+        self._emit(Transmit(request))
+        return request.id
+
+    def _end(self, error: BackchannelError) -> None:
+        if not self._ended:
+            self._ended = True
+            self._emit(Ended(error))
+
+    @property
+    def attached(self) -> bool:
+        """Whether the room is attached and caught up."""
+        return self._attached_since is not None
+
+    # -- what the user wants ------------------------------------------------------------------------------------------
+
+    def check_sendable(self, to: Iterable[PeerId]) -> None:
+        """Raise ``AlarmRaised`` while an alarm stands, ``IdentityChanged`` for a nick that was another identity's."""
+        if standing := self.roster.alarms.standing():
+            raise AlarmRaised(standing[0].what)
+        for peer in to:
+            if self.roster.is_impostor(peer):
+                raise IdentityChanged(self.roster.person(peer).label)
+
+    def send(self, content: Text | Action, to: Sequence[PeerId], now: int) -> list[MessageId]:
+        """Send to each of ``to``, or to the room if there is none; return the ids. Fates come as ``Settled``."""
+        self.check_sendable(to)
+        recipients: list[PeerId | None] = [*to] or [None]
+        return [self.outbox.post(content, peer, now) for peer in recipients]
+
+    def submit(self, statement: bytes) -> bytes:
+        """Submit a statement; ``Answered`` with the returned id tells what became of it."""
+        identifier = self._request(ev.Submit(new_message_id(), self._room.id, statement))
+        self._submitted.add(identifier)
+        return identifier
+
+    # -- the connection -----------------------------------------------------------------------------------------------
+
+    def connected(self, welcome: ev.Welcome, now: int) -> None:
+        """Attach, after HELLO was answered; end with an error if the two cannot work together."""
+        if welcome.version != VERSION:
+            return self._end(WrongVersion())
+        if abs(welcome.clock - now) > limits.CLOCK_SKEW:
+            return self._end(ClockSkewed())
+        self._welcome = welcome
+        self._restored = False
+        if welcome.incarnation != self._incarnation and self._reading is not Reading.NOTHING:
+            self._cursors = (0, 0)
+        last = self._refreshed or self._room.attached_at
+        restarted = welcome.incarnation != self._incarnation
+        self.inbox.away = last > 0 and (restarted or now - last > self._retention)
+        self._begin(now)
+        return None
+
+    def _begin(self, now: int) -> None:
+        if self._opening is None:
+            self._attach()
+        else:
+            self._opened_at = now
+            self._opening_id = self._request(ev.Submit(new_message_id(), self._room.id, self._opening))
+
+    def _attach(self) -> None:
+        anchor, (room_cursor, aside_cursor) = self.roster.anchor, self._cursors
+        self.roster.abandon()
+        self._shown_cards.clear()
+        request = ev.Attach(
+            new_message_id(), self._room.id, self._present, anchor.index, anchor.head, room_cursor, aside_cursor
+        )
+        self._attaching = self._request(request)
+
+    def disconnected(self) -> None:
+        """Keep everything for the next connection."""
+        self._attached_since = None
+        self._attaching = b""
+        self.outbox.detached()
+        for identifier in self._submitted:
+            self._emit(Answered(identifier, Gone()))
+        self._submitted.clear()
+        self._publishing.clear()
+        self._fetching.clear()
+
+    def receive(self, deliveries: Iterable[ev.Delivery], now: int) -> None:
+        """Take what a frame held, as one transaction of the profile."""
+        bury(self._store, now)
+        with self._store.transaction():
+            for delivery in deliveries:
+                if not self._ended:
+                    self._take(delivery, now)
+
+    def _take(self, delivery: ev.Delivery, now: int) -> None:
+        match delivery:
+            case ev.Accepted(ids):
+                for identifier in ids:
+                    self._accepted(identifier, now)
+            case ev.Refused(identifier, reason):
+                self._refused(identifier, from_code(reason), now)
+            case ev.Statement() if delivery.room == self._room.id:
+                self._statement(delivery, now)
+            case ev.Card() if delivery.room == self._room.id:
+                self.roster.adopt_if_whole()
+                self._card(delivery.card, now)
+            case ev.Presence() if delivery.room == self._room.id:
+                self.roster.presence(whole=delivery.whole, online=delivery.online, offline=delivery.offline)
+            case ev.Message() if delivery.room == self._room.id:
+                self._message(delivery, now)
+            case ev.Attached() if delivery.id == self._attaching:
+                self._attached(delivery, now)
+            case ev.Closed() if delivery.room == self._room.id and self._attached_since is not None:
+                self._attached_since = None
+                self.outbox.detached()
+                self._attach()
+
+    # -- the attachment -----------------------------------------------------------------------------------------------
+
+    def _statement(self, delivery: ev.Statement, now: int) -> None:
+        restarted = self._welcome is not None and self._welcome.incarnation != self._incarnation
+        if self.roster.statement(delivery.index, delivery.statement, now, restarted=restarted):
+            self._restrictions.pop(delivery.statement, None)
+            if self.attached:
+                self.inbox.retry(("head",), now)
+                self.outbox.flush(now)
+        membership = self.roster.membership
+        if membership is None or not self.attached:
+            return
+        if membership.closed:
+            self._end(RoomClosed())
+        elif self.roster.me in membership.banned:
+            self._end(Banned())
+        elif not self.roster.is_member(self.roster.me):
+            self._end(NotMember())
+
+    def _message(self, delivery: ev.Message, now: int) -> None:
+        self.roster.adopt_if_whole()
+        room, aside = self._cursors
+        if delivery.direct:
+            self._cursors = (room, max(aside or 0, delivery.number))
+        else:
+            self._cursors = (max(room or 0, delivery.number), aside)
+        self.inbox.message(delivery, now, backlog=not self._caught_up)
+
+    def _attached(self, delivery: ev.Attached, now: int) -> None:
+        welcome = self._welcome
+        if welcome is None:
+            return None
+        lacking = self.roster.adopt()
+        if self.roster.anchor != Anchor(delivery.index, delivery.head):  # type: ignore[arg-type]
+            self.roster.sound(AlarmKind.LOG, b"", "The relay names another state of the room than it showed.", now)
+        membership = self.roster.membership
+        if membership is None or (self._expected and not membership.agrees(self._expected)):
+            return self._end(BadInvite("the relay shows another room than the one it was made for"))
+        self._expected = None
+        self._attaching = b""
+        restarted = welcome.incarnation != self._incarnation
+        self._incarnation = welcome.incarnation
+        self._cursors = (delivery.room_number, delivery.aside_number)
+        self._attached_since = now
+        self._caught_up = True
+        self.inbox.away = False
+        self._note_attached(now)
+        self.inbox.attached(welcome.incarnation, welcome.retention_s * limits.SECOND)
+        self.inbox.retry(("head",), now)
+        for raw in lacking:
+            self._restrictions[raw] = now
+            self._request(ev.Submit(new_message_id(), self._room.id, raw))
+        if restarted:
+            self._bring_back_cards(now)
+        self._publish(now)
+        self.outbox.attached(welcome.incarnation, now)
+        self._emit(Ready())
+        return None
+
+    def _note_attached(self, now: int) -> None:
+        """Remember when the profile last read, and under which incarnation."""
+        self._refreshed = now
+        self._store.write("UPDATE rooms SET incarnation = ? WHERE id = ?", self._incarnation, self._room.id)
+        if self._publishes:
+            self._store.write("UPDATE rooms SET attached_at = ? WHERE id = ?", now, self._room.id)
+
+    def _restore(self) -> None:
+        """Bring a room back that the relay has forgotten, and attach to it."""
+        membership = self.roster.membership
+        log = membership.log if membership else []
+        pieces = [log[place : place + limits.RESTORED] for place in range(0, len(log), limits.RESTORED)]
+        for piece in pieces:
+            last = piece is pieces[-1]
+            self._request(ev.Restore(new_message_id(), self._room.id, last, tuple(piece)))
+        self._restored = True
+        self._attach()
+
+    # -- cards --------------------------------------------------------------------------------------------------------
+
+    def _card(self, raw: bytes, now: int) -> None:
+        card = self.roster.take_card(raw, now)
+        if card is None:
+            return
+        self._shown_cards[card.owner] = max(card.generation, self._shown_cards.get(card.owner, 0))
+        if card.owner == self.roster.me:
+            self._own_card(card.generation, now)
+        self.inbox.retry(("card", card.owner, card.generation), now)
+
+    def _own_card(self, generation: int, now: int) -> None:
+        newest = self.keys.newest()
+        if newest is None or generation > newest.generation:
+            what = "Somebody else signs cards with your identity: its profile was copied or stolen."
+            self.roster.sound(AlarmKind.CARD, self.roster.me, what, now)
+        else:
+            self.keys.was_accepted(generation, self._retention, now)
+
+    @property
+    def _retention(self) -> int:
+        return self._welcome.retention_s * limits.SECOND if self._welcome else limits.RETENTION_CAP
+
+    def _publish(self, now: int) -> None:
+        """Rotate when due, and see to it that the relay has the newest card; a one-shot ``send`` never does."""
+        if not self._publishes:
+            return
+        pair = self.keys.rotate(now)
+        lacking = self._shown_cards.get(self.roster.me, 0) < pair.generation
+        if lacking and pair.generation not in self._publishing.values():
+            identifier = self._request(ev.Publish(new_message_id(), self._room.id, pair.card))
+            self._publishing[identifier] = pair.generation
+
+    def _bring_back_cards(self, now: int) -> None:
+        """After a restart of the relay, submit the newest cards that it lacks."""
+        for card in self.roster.newest_cards():
+            if not card.expired(now) and self._shown_cards.get(card.owner, 0) < card.generation:
+                identifier = self._request(ev.Publish(new_message_id(), self._room.id, card.raw))
+                if card.owner == self.roster.me:
+                    self._publishing[identifier] = card.generation
+
+    def _fetch_card(self, peer: PeerId, generation: int) -> None:
+        if (peer, generation) not in self._fetching.values():
+            identifier = self._request(ev.Fetch(new_message_id(), self._room.id, peer, generation))
+            self._fetching[identifier] = (peer, generation)
+
+    # -- answers ------------------------------------------------------------------------------------------------------
+
+    def _accepted(self, identifier: bytes, now: int) -> None:
+        if self.outbox.accepted(identifier):
+            return
+        if identifier == self._opening_id:
+            self._opened()
+        if identifier in self._publishing:
+            generation = self._publishing.pop(identifier)
+            self._shown_cards[self.roster.me] = max(generation, self._shown_cards.get(self.roster.me, 0))
+            self.keys.was_accepted(generation, self._retention, now)
+            self.outbox.flush(now)
+        elif identifier in self._submitted:
+            self._submitted.discard(identifier)
+            self._emit(Answered(identifier))
+        elif identifier in self._fetching:
+            peer, generation = self._fetching.pop(identifier)
+            self.inbox.unavailable(peer, generation, now)
+
+    def _refused(self, identifier: bytes, error: BackchannelError, now: int) -> None:
+        if identifier == self._opening_id:
+            self._opening_refused(error)
+        elif identifier == self._attaching:
+            if isinstance(error, UnknownRoom) and self.roster.membership and not self._restored:
+                self._restore()
+            else:
+                self._end(error)
+        elif self.outbox.refused(identifier, error):
+            return
+        elif identifier in self._submitted:
+            self._submitted.discard(identifier)
+            self._emit(Answered(identifier, error))
+        elif identifier in self._fetching:
+            peer, generation = self._fetching.pop(identifier)
+            self.inbox.unavailable(peer, generation, now)
+        else:
+            self._publishing.pop(identifier, None)
+
+    def _opened(self) -> None:
+        self._opening, self._opening_id, self.waiting_for = None, b"", None
+        self._attach()
+
+    def _opening_refused(self, error: BackchannelError) -> None:
+        self._opening_id = b""
+        if isinstance(error, AlreadyMember | AlreadyStated):
+            self._opened()
+        elif isinstance(error, UnknownRoom):
+            self.waiting_for = error
+        else:
+            self._end(error)
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def tick(self, now: int) -> None:
+        """Let due things happen; call it about twice a second, and first thing after a sleep."""
+        bury(self._store, now)
+        self.outbox.tick(now)
+        self.inbox.tick(now, self._attached_since)
+        if self._attached_since is None:
+            if self.waiting_for and self._opened_at is not None and now - self._opened_at >= _REOPEN:
+                self._begin(now)
+            return
+        self._publish(now)
+        if self._reading is not Reading.NOTHING and now - self._refreshed >= _REFRESH:
+            self._note_attached(now)
+        for raw, since in list(self._restrictions.items()):
+            if now - max(since, self._attached_since) >= limits.UNRESOLVED:
+                del self._restrictions[raw]
+                self.roster.sound(AlarmKind.WITHHELD, b"", "The relay does not take a removal that you know of.", now)

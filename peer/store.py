@@ -1,0 +1,332 @@
+"""The profile: one SQLite file that several processes of a person may use at once, or one in memory.
+
+It holds the identity, the rooms with their logs and newest cards, the keys that still live, and what was seen, so that
+nothing is shown twice. It never holds a message. Dead keys leave no bytes: ``secure_delete`` overwrites cells, and a
+VACUUM after keys die rewrites what b-tree rebalancing may have copied (a WAL would keep them, so the journal is
+truncated). Every failure of the file becomes ``BadProfile`` with a sentence; a profile that cannot be read is never
+overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from protocol.errors import BadProfile, ProfileTooNew, UnknownRoom
+from protocol.identity import Identity
+from protocol.primitives import PeerId, RelayKey, RoomId, RoomSecret
+
+VERSION: Final = 1
+_APPLICATION: Final = 0x42436831
+"""``PRAGMA application_id``: tells our file from any other SQLite file."""
+_FILE: Final = "profile.db"
+_BUSY_S: Final = 15.0
+
+_SCHEMA: Final = """
+CREATE TABLE profile (
+    one INTEGER PRIMARY KEY CHECK (one = 1), seed BLOB NOT NULL, nick TEXT NOT NULL) STRICT;
+CREATE TABLE rooms (
+    id BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, title TEXT NOT NULL, nick TEXT NOT NULL, secret BLOB NOT NULL,
+    relay BLOB NOT NULL, addresses TEXT NOT NULL, incarnation BLOB NOT NULL DEFAULT x'',
+    attached_at INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+CREATE TABLE log (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, place INTEGER NOT NULL, statement BLOB NOT NULL,
+    PRIMARY KEY (room, place)) STRICT, WITHOUT ROWID;
+CREATE TABLE cards (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, owner BLOB NOT NULL, generation INTEGER NOT NULL,
+    card BLOB NOT NULL, seen_at INTEGER NOT NULL, PRIMARY KEY (room, owner, generation)) STRICT, WITHOUT ROWID;
+CREATE TABLE sealing_keys (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, generation INTEGER NOT NULL, secret BLOB NOT NULL,
+    card BLOB NOT NULL, made_at INTEGER NOT NULL, accepted INTEGER NOT NULL DEFAULT 0, dies_at INTEGER,
+    PRIMARY KEY (room, generation)) STRICT, WITHOUT ROWID;
+CREATE TABLE chains (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, id BLOB NOT NULL, sender BLOB NOT NULL, key BLOB NOT NULL,
+    counter INTEGER NOT NULL, verify_key BLOB NOT NULL, made_at INTEGER NOT NULL, previous BLOB NOT NULL,
+    previous_count INTEGER NOT NULL, dies_at INTEGER NOT NULL, PRIMARY KEY (room, id)) STRICT, WITHOUT ROWID;
+CREATE TABLE counters (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, recipient BLOB NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY (room, recipient)) STRICT, WITHOUT ROWID;
+CREATE TABLE unsettled (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, recipient BLOB NOT NULL, counter INTEGER NOT NULL,
+    taken_at INTEGER NOT NULL, given_up INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (room, recipient, counter)) STRICT, WITHOUT ROWID;
+CREATE TABLE seen (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, sender BLOB NOT NULL, message BLOB NOT NULL,
+    stream BLOB NOT NULL, counter INTEGER NOT NULL, generation INTEGER NOT NULL, seen_at INTEGER NOT NULL,
+    shown INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (room, sender, message)) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX seen_counter ON seen (room, sender, stream, counter);
+CREATE TABLE streams (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, sender BLOB NOT NULL, stream BLOB NOT NULL,
+    next INTEGER NOT NULL, PRIMARY KEY (room, sender, stream)) STRICT, WITHOUT ROWID;
+CREATE TABLE missing (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, sender BLOB NOT NULL, stream BLOB NOT NULL,
+    counter INTEGER NOT NULL, noticed_at INTEGER NOT NULL, away INTEGER NOT NULL,
+    PRIMARY KEY (room, sender, stream, counter)) STRICT, WITHOUT ROWID;
+CREATE TABLE nicks (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, nick TEXT NOT NULL, owner BLOB NOT NULL,
+    accepted INTEGER NOT NULL, PRIMARY KEY (room, nick, owner)) STRICT, WITHOUT ROWID;
+CREATE TABLE alarms (
+    id INTEGER PRIMARY KEY, room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, kind TEXT NOT NULL,
+    subject BLOB NOT NULL, what TEXT NOT NULL, raised_at INTEGER NOT NULL, answered_at INTEGER) STRICT;
+CREATE TABLE verified (peer BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+
+class Room:
+    """A room as the profile keeps it."""
+
+    __slots__ = ("addresses", "attached_at", "id", "incarnation", "name", "nick", "relay", "secret", "title")
+
+    def __init__(self, row: sqlite3.Row) -> None:
+        """Take the columns of ``rooms``."""
+        self.id = RoomId(row["id"])
+        self.name: str = row["name"]
+        self.title: str = row["title"]
+        self.nick: str = row["nick"]
+        self.secret = RoomSecret(row["secret"])
+        self.relay = RelayKey(row["relay"])
+        self.addresses: tuple[str, ...] = tuple(row["addresses"].split())
+        self.incarnation: bytes = row["incarnation"]
+        self.attached_at: int = row["attached_at"]
+
+
+class Store:
+    """One profile, open. Not for several threads; several processes may each open the same file."""
+
+    def __init__(self, connection: sqlite3.Connection, home: Path | None) -> None:
+        """Use ``open`` or ``in_memory``."""
+        self._connection = connection
+        self._depth = 0
+        self.home = home
+
+    # -- opening ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, home: Path, nick: str) -> Store:
+        """Open the profile in the folder ``home``, or make one with a new identity called ``nick``.
+
+        Raises ``BadProfile`` if the folder or the file cannot be used, ``ProfileTooNew`` if a later program made it.
+        """
+        path = home / _FILE
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise BadProfile(_reason(error, home)) from None
+        return cls._connected(str(path), nick, home)
+
+    @classmethod
+    def in_memory(cls, nick: str) -> Store:
+        """Make a profile that no disk ever sees."""
+        return cls._connected(":memory:", nick, None)
+
+    @classmethod
+    def _connected(cls, path: str, nick: str, home: Path | None) -> Store:
+        with _guarded(home):
+            connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+            connection.row_factory = sqlite3.Row
+            for pragma in ("secure_delete = ON", "temp_store = MEMORY", "foreign_keys = ON", "trusted_schema = OFF"):
+                connection.execute(f"PRAGMA {pragma}")
+            store = cls(connection, home)
+            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                store._create(nick)
+            connection.execute("PRAGMA journal_mode = TRUNCATE")
+        return store
+
+    def _create(self, nick: str) -> None:
+        with self.transaction():
+            version = self._one("PRAGMA user_version")[0]
+            if version == VERSION:
+                return
+            if version > VERSION:
+                raise ProfileTooNew(_place(self.home))
+            if self._one("SELECT count(*) FROM sqlite_schema")[0]:
+                raise BadProfile(f"{_place(self.home)} is not a profile of this program; move it away")
+            for sql in _SCHEMA.split(";\n"):
+                self._connection.execute(sql)
+            seed = Identity.generate().seed
+            self._connection.execute("INSERT INTO profile VALUES (1, ?, ?)", (seed, nick))
+            self._connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            self._connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    # -- reading and writing ------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Hold the profile's write lock; what is written inside happens wholly or not at all. May be nested."""
+        if self._depth:
+            yield
+            return
+        with _guarded(self.home):
+            self._connection.execute("BEGIN IMMEDIATE")
+        self._depth = 1
+        try:
+            with _guarded(self.home):
+                yield
+                self._connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+        finally:
+            self._depth = 0
+
+    def write(self, sql: str, *values: object) -> int:
+        """Run one statement; return how many rows it changed."""
+        with _guarded(self.home):
+            return self._connection.execute(sql, values).rowcount
+
+    def write_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run one statement for each of ``rows``."""
+        with self.transaction():
+            self._connection.executemany(sql, rows)
+
+    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """Return all rows of a query."""
+        with _guarded(self.home):
+            return self._connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: object) -> sqlite3.Row | None:
+        """Return the first row of a query, or None."""
+        with _guarded(self.home):
+            found: sqlite3.Row | None = self._connection.execute(sql, values).fetchone()
+            return found
+
+    def _one(self, sql: str, *values: object) -> sqlite3.Row:
+        row = self.row(sql, *values)
+        if row is None:
+            raise BadProfile(f"{_place(self.home)} is damaged")
+        return row
+
+    def vacuum(self) -> None:
+        """Rewrite the file, so that no page holds bytes of a deleted key. Another process's lock postpones it."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._connection.execute("VACUUM")
+
+    # -- who and where ------------------------------------------------------------------------------------------------
+
+    def identity(self) -> Identity:
+        """Return the identity; raise ``BadProfile`` if it is damaged."""
+        seed = self._one("SELECT seed FROM profile")["seed"]
+        if len(seed) != 32:
+            raise BadProfile(f"{_place(self.home)} is damaged")
+        return Identity(seed)
+
+    @property
+    def nick(self) -> str:
+        """What this person is called where no other nick was given."""
+        nick: str = self._one("SELECT nick FROM profile")["nick"]
+        return nick
+
+    def rooms(self) -> list[Room]:
+        """Return the rooms that were entered, by name."""
+        return [Room(row) for row in self.rows("SELECT * FROM rooms WHERE attached_at > 0 ORDER BY name")]
+
+    def room(self, name: str) -> Room:
+        """Return the room of that local name, if it was entered; raise ``UnknownRoom``."""
+        row = self.row("SELECT * FROM rooms WHERE name = ? AND attached_at > 0", name)
+        if row is None:
+            raise UnknownRoom
+        return Room(row)
+
+    def room_by_id(self, room: RoomId) -> Room | None:
+        """Return the room with that id, or None."""
+        row = self.row("SELECT * FROM rooms WHERE id = ?", room)
+        return Room(row) if row else None
+
+    def add_room(
+        self,
+        room: RoomId,
+        *,
+        name: str,
+        title: str,
+        nick: str,
+        secret: RoomSecret,
+        relay: RelayKey,
+        addresses: Iterable[str],
+    ) -> Room:
+        """Add a room under ``name``, or under ``name-2``, ``name-3`` … if that is taken; return it.
+
+        It counts as entered once ``attached_at`` is set: what an interrupted attempt left behind is replaced.
+        """
+        with self.transaction():
+            self.write("DELETE FROM rooms WHERE id = ? AND attached_at = 0", room)
+            free = self._free_name(name)
+            self.write(
+                "INSERT INTO rooms (id, name, title, nick, secret, relay, addresses) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                *(room, free, title, nick, secret, relay, " ".join(addresses)),
+            )
+        return Room(self._one("SELECT * FROM rooms WHERE id = ?", room))
+
+    def _free_name(self, name: str) -> str:
+        free, number = name, 1
+        while self.row("SELECT 1 FROM rooms WHERE name = ?", free):
+            number += 1
+            free = f"{name}-{number}"
+        return free
+
+    def rename_room(self, room: RoomId, name: str, title: str) -> str:
+        """Give a room its title and a local name like ``name``; return the name."""
+        with self.transaction():
+            self.write("UPDATE rooms SET name = ? WHERE id = ?", room.hex(), room)
+            free = self._free_name(name)
+            self.write("UPDATE rooms SET name = ?, title = ? WHERE id = ?", free, title, room)
+        return free
+
+    def forget_room(self, room: RoomId) -> None:
+        """Delete a room with everything that was kept of it."""
+        self.write("DELETE FROM rooms WHERE id = ?", room)
+        self.vacuum()
+
+    def is_verified(self, peer: PeerId) -> bool:
+        """Say whether the user compared the safety number of ``peer``."""
+        return self.row("SELECT 1 FROM verified WHERE peer = ?", peer) is not None
+
+
+def _place(home: Path | None) -> str:
+    return str(home / _FILE) if home else "the profile in memory"
+
+
+def _reason(error: OSError, home: Path) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"no space is left for {home}; free some and try again"
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return f"{home} can't be written; check its owner and mode, or choose another with --home"
+    return f"{home}: {os.strerror(error.errno) if error.errno else type(error).__name__}"
+
+
+@contextlib.contextmanager
+def _guarded(home: Path | None) -> Iterator[None]:
+    """Turn what SQLite raises into a sentence for a person."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "") or ""
+        place = _place(home)
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            why = f"{place} is damaged or no profile; move it away and join again, or restore a copy"
+        elif name.startswith("SQLITE_FULL") or (name.startswith("SQLITE_IOERR") and not _has_space(home)):
+            why = f"no space is left for {place}; free some and try again"
+        elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+            why = f"{place} can't be written; check its owner and mode, or choose another with --home"
+        elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            why = f"another process keeps {place} locked"
+        else:
+            why = f"{place}: {error}"
+        raise BadProfile(why) from None
+
+
+def _has_space(home: Path | None) -> bool:
+    try:
+        return home is None or os.statvfs(home).f_bavail > 16
+    except OSError:
+        return True
