@@ -1,0 +1,85 @@
+"""How much one identity may ask for in a time: token buckets, one a key, counting requests and bytes.
+
+A bucket is keyed by whoever would notice its being empty, and by nobody else. Room posts, statements and cards draw
+from one of their sender; questions from another; asides from one of (sender, recipient), chain keys from a further one:
+so no aside between two members can ever make anything else be refused (claim 1). Room in memory is not this module's
+business: ``stream`` bounds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocol.limits import RelayLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How fast a bucket refills, and how much it holds."""
+
+    count_per_s: int
+    count_burst: int
+    bytes_per_s: int
+    bytes_burst: int
+
+
+class Buckets:
+    """Token buckets of one rate. Levels are in thousandths, so that a millisecond's refill is a whole number."""
+
+    __slots__ = ("_buckets", "_full", "_rate")
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._full = (rate.count_burst * 1_000, rate.bytes_burst * 1_000)
+        self._buckets: dict[bytes, tuple[int, int, int]] = {}
+
+    def take(self, key: bytes, size: int, now: int) -> bool:
+        """Take one request of ``size`` bytes from the bucket of ``key``; say False, and take nothing, if it can't."""
+        count, room = self._level(key, now)
+        count -= 1_000
+        room -= size * 1_000
+        if count < 0 or room < 0:
+            return False
+        self._buckets[key] = (count, room, now)
+        return True
+
+    def forget_full(self, now: int) -> None:
+        """Drop the buckets that have refilled: a full one is as good as none."""
+        for key in [key for key in self._buckets if self._level(key, now) == self._full]:
+            del self._buckets[key]
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def _level(self, key: bytes, now: int) -> tuple[int, int]:
+        held = self._buckets.get(key)
+        if held is None:
+            return self._full
+        count, room, at = held
+        passed = max(0, now - at)
+        return (
+            min(self._full[0], count + passed * self._rate.count_per_s),
+            min(self._full[1], room + passed * self._rate.bytes_per_s),
+        )
+
+
+class Budgets:
+    """The four kinds of buckets; see the module's text for why they are apart."""
+
+    __slots__ = ("asides", "chain_keys", "questions", "talk")
+
+    def __init__(self, limits: RelayLimits) -> None:
+        rate = Rate(limits.posts_per_s, limits.posts_burst, limits.bytes_per_s, limits.bytes_burst)
+        self.talk = Buckets(rate)
+        """Room posts, statements and cards, by identity."""
+        self.questions = Buckets(rate)
+        """Everything that changes nothing for others, by identity."""
+        self.asides = Buckets(rate)
+        """By sender and recipient."""
+        self.chain_keys = Buckets(rate)
+        """By sender and recipient, so that asides never delay a room message's key."""
+
+    def sweep(self, now: int) -> None:
+        """Free what need not be kept."""
+        for buckets in (self.talk, self.questions, self.asides, self.chain_keys):
+            buckets.forget_full(now)

@@ -1,0 +1,274 @@
+"""The relay without a socket: connections and their frames come in, deliveries go out, a turn at a time.
+
+The shell around it calls ``connect``, ``receive`` and ``disconnect`` as things happen, then iterates over ``turn``:
+each push is one frame for some connections, and a connection that could not take it is reported with ``stalled`` or
+``gone`` before the next push is asked for. Every ``now`` is in ms and only ever rises; ``set_clock`` says what the time
+of day is. Several cores may live in one process: nothing here is global, and no randomness is drawn.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import protocol
+from protocol import envelope, limits
+from protocol.errors import BackchannelError, BadHello, BadSignature, Malformed, TooManyConnections, WrongVersion
+from protocol.identity import hello_content, verify
+from protocol.primitives import Label, PeerId
+from relay.core.rooms import Rooms
+from relay.core.session import UNREAD, Connection, Session
+
+if TYPE_CHECKING:
+    from protocol.limits import RelayLimits
+    from protocol.primitives import RelayKey
+    from relay.core.attachment import Attachment
+
+RETRY: Final = 20
+"""How long (ms) a connection whose pipe was full is left alone."""
+SWEEP: Final = limits.SECOND
+"""How often what has been kept for its life is dropped."""
+HELLO_WAIT: Final = 10 * limits.SECOND
+"""A connection that has not said who it is after this long is cut."""
+NO_REQUEST: Final = bytes(16)
+"""What a refusal names when the request could not be read."""
+
+
+class Push(NamedTuple):
+    """One frame for some connections."""
+
+    frame: bytes
+    to: Sequence[Connection]
+
+
+class Core:
+    """See the module's text. The incarnation (16 bytes) must be new at every start."""
+
+    def __init__(self, key: RelayKey, incarnation: bytes, bounds: RelayLimits, now: int) -> None:
+        self._key = key
+        self._incarnation = incarnation
+        self._limits = bounds
+        self._rooms = Rooms(bounds, now)
+        self._sessions: dict[Connection, Session] = {}
+        self._strangers: dict[Connection, int] = {}
+        """Connections before HELLO, in order, and since when."""
+        self._peers: Counter[PeerId] = Counter()
+        self._addresses: Counter[str] = Counter()
+        self._due: dict[Connection, Session] = {}
+        self._cuts: list[Connection] = []
+        self._sweep_at = now + SWEEP
+
+    def set_clock(self, time: int, now: int) -> None:
+        """Say that it is ``time`` (ms since 1970) at ``now``."""
+        self._rooms.offset = time - now
+
+    # -- what happens ---------------------------------------------------------------------------------------------
+
+    def connect(self, connection: Connection, transport: bytes, address: str, now: int) -> None:
+        """Take note of a connection whose transport key (32 bytes) has been proven."""
+        self._sessions[connection] = Session(connection, transport, address, self._due)
+        self._strangers[connection] = now
+
+    def disconnect(self, connection: Connection, now: int) -> None:
+        """Take note that a connection is no more."""
+        session = self._sessions.get(connection)
+        if session:
+            self._forget(session, now)
+
+    gone = disconnect
+
+    def receive(self, connection: Connection, frame: bytes, now: int) -> None:
+        """Carry out the requests of one frame; the answers come with the next turn."""
+        session = self._sessions.get(connection)
+        if session is None:
+            return
+        try:
+            for request in envelope.decode_requests(frame):
+                if session.leaving:
+                    return
+                self._carry_out(session, request, now)
+        except BackchannelError as error:
+            self._dismiss(session, NO_REQUEST, error)
+
+    def stalled(self, connection: Connection, now: int) -> None:
+        """Take note that a connection's pipe was too full for the push that is being made."""
+        session = self._sessions.get(connection)
+        if session is None:
+            return
+        session.stalled = True
+        session.retry_at = now + RETRY
+        if not session.owes_more_than_asides():
+            session.owed_since = None
+        elif session.owed_since is None:
+            session.owed_since = now
+        patience = self._limits.slow_cut_s * limits.SECOND
+        too_long = session.owed_since is not None and now - session.owed_since >= patience
+        if too_long or session.unread() > UNREAD:
+            self._cut(session, now)
+            return
+        for attachment in session.attachments.values():
+            if attachment.live:
+                attachment.room.broadcast.leave(attachment)
+        session.wake()
+
+    def tick(self, now: int) -> None:
+        """Do what time alone brings about. To be called before a turn."""
+        self._rooms.tick(now)
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP
+            self._rooms.sweep(now, set(self._sessions))
+            for connection, since in tuple(self._strangers.items()):
+                if now - since < HELLO_WAIT:
+                    break
+                self._cut(self._sessions[connection], now)
+
+    def say_goodbye(self) -> None:
+        """Tell everybody that the relay is stopping, with the next turn."""
+        for session in self._sessions.values():
+            if session.peer:
+                session.answer(envelope.GoingAway())
+
+    # -- what is to be done ---------------------------------------------------------------------------------------
+
+    def turn(self, now: int) -> Iterator[Push]:
+        """Yield what is to be sent now: first what concerns one connection, then what each room says to all."""
+        loud = tuple(self._rooms.loud.values())
+        self._rooms.loud.clear()
+        for room in loud:
+            room.begin_turn()
+        caught_up: list[Attachment] = []
+        for session in tuple(self._due.values()):
+            if session.retry_at <= now:
+                yield from self._serve(session, caught_up, now)
+        for room in loud:
+            for frame in room.broadcast.frames(room.place()):
+                yield Push(frame, tuple(room.broadcast.live))
+        for attachment in caught_up:
+            session = attachment.session
+            if not session.stalled and session.attachments.get(attachment.room.id) is attachment:
+                attachment.room.broadcast.join(attachment)
+                if not session.owes_anything():
+                    self._due.pop(session.connection, None)
+
+    def rest(self, now: int) -> int:
+        """Return for how many ms at most nothing needs to be done unless something happens."""
+        waits = [SWEEP]
+        opening = self._rooms.opening_in(now)
+        if opening is not None:
+            waits.append(opening)
+        waits.extend(session.retry_at - now for session in self._due.values())
+        return max(0, min(waits))
+
+    def take_cuts(self) -> list[Connection]:
+        """Return the connections that are to be cut, once. The core has forgotten them already."""
+        cuts, self._cuts = self._cuts, []
+        return cuts
+
+    def _serve(self, session: Session, caught_up: list[Attachment], now: int) -> Iterator[Push]:
+        session.stalled = False
+        for parcel in session.parcels(now):
+            if frame := parcel.frame:
+                yield Push(frame, (session.connection,))
+            if session.stalled or session.connection not in self._sessions:
+                break
+            if attachment := parcel.settle():
+                caught_up.append(attachment)
+        if session.leaving:
+            self._cut(session, now)
+        elif not session.stalled:
+            session.owed_since = None
+            if not session.owes_anything():
+                self._due.pop(session.connection, None)
+
+    # -- requests -------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, session: Session, request: envelope.Request, now: int) -> None:
+        if isinstance(request, envelope.Hello):
+            self._hello(session, request, now)
+            return
+        peer = session.peer
+        if peer is None:
+            raise Malformed
+        try:
+            match request:
+                case envelope.Post():
+                    self._rooms.post(peer, request, now)
+                case envelope.Submit():
+                    self._rooms.submit(peer, request, now)
+                case envelope.Publish():
+                    self._rooms.publish(peer, request, now)
+                case envelope.Ping():
+                    self._rooms.ping(peer, now)
+                case envelope.Attach():
+                    self._rooms.attach(session, peer, request, now)
+                    return
+                case envelope.Fetch():
+                    self._rooms.fetch(session, peer, request, now)
+                    return
+                case envelope.Restore():
+                    self._rooms.restore(session, peer, request, now)
+                    return
+        except BackchannelError as error:
+            session.refuse(request.id, error.code)
+        else:
+            session.accept(request.id)
+
+    def _hello(self, session: Session, hello: envelope.Hello, now: int) -> None:
+        """Believe who is connecting, or dismiss the connection. There is one HELLO a connection."""
+        if session.peer:
+            raise Malformed
+        peer = PeerId(hello.identity)
+        try:
+            if hello.version != protocol.VERSION:
+                raise WrongVersion
+            verify(peer, Label.HELLO, hello_content(self._key, session.transport), hello.signature)
+            self._check_room(peer, session.address)
+        except BadSignature:
+            self._dismiss(session, hello.id, BadHello())
+            return
+        except BackchannelError as error:
+            self._dismiss(session, hello.id, error)
+            return
+        session.peer = peer
+        del self._strangers[session.connection]
+        self._peers[peer] += 1
+        self._addresses[session.address] += 1
+        clock = now + self._rooms.offset
+        session.answer(envelope.Welcome(protocol.VERSION, self._incarnation, clock, self._limits.retention_s))
+
+    def _check_room(self, peer: PeerId, address: str) -> None:
+        if (
+            self._peers.total() >= self._limits.connections
+            or self._peers[peer] >= self._limits.connections_per_identity
+            or self._addresses[address] >= self._limits.connections_per_address
+        ):
+            raise TooManyConnections
+
+    # -- ends -----------------------------------------------------------------------------------------------------
+
+    def _dismiss(self, session: Session, request: bytes, error: BackchannelError) -> None:
+        """Refuse and take nothing more; the connection is cut when the refusal has been tried."""
+        session.refuse(request, error.code)
+        session.leaving = True
+
+    def _cut(self, session: Session, now: int) -> None:
+        if session.connection in self._sessions:
+            self._forget(session, now)
+            self._cuts.append(session.connection)
+
+    def _forget(self, session: Session, now: int) -> None:
+        session.leaving = True
+        del self._sessions[session.connection]
+        self._strangers.pop(session.connection, None)
+        self._due.pop(session.connection, None)
+        for attachment in session.attachments.values():
+            attachment.room.detach(attachment, now)
+        session.attachments.clear()
+        if session.peer:
+            self._peers[session.peer] -= 1
+            if not self._peers[session.peer]:
+                del self._peers[session.peer]
+            self._addresses[session.address] -= 1
+            if not self._addresses[session.address]:
+                del self._addresses[session.address]

@@ -1,0 +1,179 @@
+"""One open room: its log folded, its cards, who is attached and present, and its streams.
+
+The room enforces nothing about who may ask: ``rooms`` does. Here is what a room holds, how what happens in it is said
+to everybody at once, and how a member's attachments end with its membership. Rooms know nothing of each other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from protocol import envelope, limits, wire
+from protocol import statement as st
+from protocol.envelope import Kind
+from protocol.errors import Banned, NotMember, RoomClosed
+from relay.core.attachment import Attachment
+from relay.core.attendance import Attendance, presence_changes
+from relay.core.broadcast import Broadcast
+from relay.core.place import Place
+from relay.core.roster import Roster
+from relay.core.stream import Stream
+
+if TYPE_CHECKING:
+    from protocol.card import Card
+    from protocol.envelope import Post
+    from protocol.limits import RelayLimits
+    from protocol.membership import Membership
+    from protocol.primitives import PeerId, RoomId
+
+PLAIN, CHAIN_KEYS = 0, 1
+"""The shelves of a member's asides."""
+
+_AROUND: Final = 128
+"""What an envelope holds beside a statement, card or body, at most, in bytes."""
+_MESSAGE: Final = int(Kind.MESSAGE)
+_NOTHING: Final = Stream((0,), 0)
+
+
+class Room:
+    """See the module's text. ``loud`` is the core's set of rooms that have something to say."""
+
+    def __init__(self, membership: Membership, bounds: RelayLimits, loud: dict[RoomId, Room], now: int) -> None:
+        self.id = membership.room
+        self.membership = membership
+        self._retention = bounds.retention_s * limits.SECOND
+        self._bytes_per_pair = bounds.bytes_per_pair
+        self.roster = Roster(self._retention + limits.CHAIN_LIFE)
+        self.attendance = Attendance()
+        self.stream = Stream((self._retention,), bounds.bytes_per_sender)
+        self._asides: dict[PeerId, Stream] = {}
+        self._attached: dict[PeerId, list[Attachment]] = {}
+        self.newest_admission = max((member.since for member in membership.members.values()), default=0)
+        self.idle_since: int | None = now
+        """Since when (ms) nobody has been attached."""
+        self._loud = loud
+        self.broadcast = Broadcast(self.place())
+
+    def place(self, peer: PeerId | None = None) -> Place:
+        """Return where the room is now, with the asides of ``peer``."""
+        aside = self.asides_of(peer).number if peer else 0
+        return Place(self.membership.index, self.roster.revision, self.attendance.revision, self.stream.number, aside)
+
+    def asides_of(self, peer: PeerId) -> Stream:
+        """Return the asides to ``peer``, to be read."""
+        return self._asides.get(peer, _NOTHING)
+
+    # -- what is said to everybody --------------------------------------------------------------------------------
+
+    def _make_room(self, size: int) -> None:
+        """See to it that an envelope of ``size`` bytes fits, before what it says is done: places are taken here."""
+        if not self.broadcast.fits(size):
+            self.broadcast.close_frame(self.place())
+        self._loud[self.id] = self
+
+    def append(self, raw: bytes, now: int) -> st.Statement:
+        """Append a statement to the log if the rules admit it, and carry out what it means for attachments.
+
+        Raises what ``Membership.apply`` raises.
+        """
+        self._make_room(len(raw) + _AROUND)
+        statement = self.membership.apply(raw)
+        index = self.membership.index
+        self.broadcast.add(envelope.Statement(self.id, index, raw).encode())
+        match statement:
+            case st.Admit():
+                self.newest_admission = index
+            case st.Remove():
+                self._expel(statement.subject, Banned.code if statement.ban else NotMember.code, now)
+            case st.Leave():
+                self._expel(statement.signer, NotMember.code, now)
+            case st.Close():
+                for peer in tuple(self._attached):
+                    self._end_attachments(peer, RoomClosed.code, now)
+        return statement
+
+    def publish(self, card: Card, now: int) -> None:
+        """Take a verified card of a member and show it; raise ``OlderCard`` or ``CardConflict``."""
+        self._make_room(len(card.raw) + _AROUND)
+        if self.roster.publish(card, now):
+            self.broadcast.add(envelope.Card(self.id, card.raw).encode())
+
+    def say(self, sender: PeerId, post: Post, now: int, time: int) -> None:
+        """Deliver a room post, at ``time`` by the relay's clock (``now`` counts its life)."""
+        number = self.stream.number + 1
+        message = wire.pack(_MESSAGE, self.id, sender, False, number, time, post.id, post.body)
+        self._make_room(len(message))
+        self.stream.add((now, post.index, sender, post.id, message))
+        self.broadcast.add(message)
+        self.broadcast.note_anchor(post.index)
+
+    def whisper(self, sender: PeerId, to: PeerId, post: Post, now: int, time: int) -> None:
+        """Deliver an aside to every attachment of one member, and touch nothing that anybody else could see."""
+        stream = self._asides.get(to)
+        if stream is None:
+            lives = (self._retention, self._retention + limits.CHAIN_LIFE)
+            stream = self._asides[to] = Stream(lives, self._bytes_per_pair)
+        number = stream.number + 1
+        message = wire.pack(_MESSAGE, self.id, sender, True, number, time, post.id, post.body)
+        stream.add((now, post.index, sender, post.id, message), CHAIN_KEYS if post.flags else PLAIN)
+        for attachment in self._attached.get(to, ()):
+            if attachment.live:
+                attachment.fresh.append(message)
+            attachment.session.wake()
+
+    def begin_turn(self) -> None:
+        """Say who came and who went, and set aside those to whom not all of the turn's messages are addressed."""
+        place = self.place()
+        came, went = self.attendance.changes()
+        for part in presence_changes(self.id, came, went):
+            if not self.broadcast.fits(len(part)):
+                self.broadcast.close_frame(place)
+            self.broadcast.add(part)
+        for attachment in self.broadcast.admitted_later(self.newest_admission):
+            self.broadcast.leave(attachment)
+            attachment.session.wake()
+
+    # -- attachments ----------------------------------------------------------------------------------------------
+
+    def attach(self, attachment: Attachment) -> None:
+        self._attached.setdefault(attachment.peer, []).append(attachment)
+        self.idle_since = None
+        if attachment.present:
+            self.attendance.come(attachment.peer)
+            self._loud[self.id] = self
+
+    def detach(self, attachment: Attachment, now: int) -> None:
+        """Let an attachment go, unless it has been let go already."""
+        if attachment.live:
+            self.broadcast.leave(attachment)
+        held = self._attached.get(attachment.peer, [])
+        if attachment not in held:
+            return
+        held.remove(attachment)
+        if not held:
+            del self._attached[attachment.peer]
+        if not self._attached:
+            self.idle_since = now
+        if attachment.present:
+            self.attendance.go(attachment.peer)
+            self._loud[self.id] = self
+
+    def _expel(self, peer: PeerId, reason: str, now: int) -> None:
+        """Carry out that ``peer`` is no member any more: of a ban of somebody who was none, nothing is left to do."""
+        self.roster.withdraw(peer, now)
+        self._end_attachments(peer, reason, now)
+
+    def _end_attachments(self, peer: PeerId, reason: str, now: int) -> None:
+        for attachment in tuple(self._attached.get(peer, ())):
+            self.detach(attachment, now)
+            attachment.finish(reason)
+            attachment.session.wake()
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    def expire(self, now: int) -> None:
+        """Drop whatever has been kept for its life."""
+        self.stream.expire(now)
+        self.roster.expire(now)
+        for stream in self._asides.values():
+            stream.expire(now)

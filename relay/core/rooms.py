@@ -1,0 +1,320 @@
+"""What the requests of a proven identity do to rooms, and which rooms are open.
+
+Each method carries out one kind of request or raises the refusal; the answer is given by ``core``, unless it takes
+longer than the request (ATTACH, FETCH of the log, RESTORE). Everything that decides whether something is refused here
+belongs to the requester or is known to all members: nothing depends on asides between others (claim 1).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from protocol import envelope, limits
+from protocol import statement as st
+from protocol.card import Card
+from protocol.errors import (
+    BackchannelError,
+    BadStatement,
+    Banned,
+    InviteExpired,
+    Malformed,
+    NotAllowed,
+    NotMember,
+    RateLimited,
+    RoomClosed,
+    StaleRoster,
+    TooManyMembers,
+    TooManyRooms,
+    TooManyStatements,
+    UnknownCard,
+    UnknownPeer,
+    UnknownRoom,
+)
+from protocol.membership import Member, Membership
+from protocol.primitives import PeerId, RoomId
+from relay.core.attachment import Attachment
+from relay.core.budget import Budgets
+from relay.core.place import Place
+from relay.core.revival import Candidate, Revival, choose, lacking, membership_end
+from relay.core.room import Room
+from relay.core.session import LogFetch
+
+if TYPE_CHECKING:
+    from protocol.limits import RelayLimits
+    from relay.core.session import Session
+
+
+class Rooms:
+    """See the module's text."""
+
+    def __init__(self, bounds: RelayLimits, now: int) -> None:
+        self._limits = bounds
+        self._budgets = Budgets(bounds)
+        self._rooms: dict[RoomId, Room] = {}
+        self._founders: Counter[PeerId] = Counter()
+        self._revival = Revival(now + limits.REVIVAL, bounds.statements * 2, bounds.rooms)
+        self.loud: dict[RoomId, Room] = {}
+        """Rooms that have something to say to everybody."""
+        self.offset = 0
+        """What ``now``, which only counts time, lacks to the relay's clock, in ms."""
+
+    # -- requests -------------------------------------------------------------------------------------------------
+
+    def submit(self, peer: PeerId, request: envelope.Submit, now: int) -> None:
+        """Append a statement, or open a room with a FOUND of one's own."""
+        self._take_talk(peer, len(request.statement), now)
+        room = self._rooms.get(RoomId(request.room))
+        if room is None:
+            self._found(peer, request, now)
+        elif not room.membership.knows(request.statement):
+            self._check_submission(room.membership, peer, request.statement, now)
+            room.append(request.statement, now)
+
+    def publish(self, peer: PeerId, request: envelope.Publish, now: int) -> None:
+        """Show a member's card to the room."""
+        self._take_talk(peer, len(request.card), now)
+        room = self._room_of_member(request.room, peer)
+        card = Card.decode(request.card, room=room.id, now=now + self.offset)
+        if card.owner not in room.membership.members:
+            raise NotMember
+        room.publish(card, now)
+
+    def post(self, peer: PeerId, request: envelope.Post, now: int) -> None:
+        """Deliver a message to the room or to one member; one that is known by its id was delivered before."""
+        room = self._room_of_member(request.room, peer)
+        if request.index > room.membership.index:
+            raise Malformed
+        if request.to is None:
+            self._say(room, peer, request, now)
+        else:
+            self._whisper(room, peer, PeerId(request.to), request, now)
+
+    def attach(self, session: Session, peer: PeerId, request: envelope.Attach, now: int) -> None:
+        """Attach a connection; it is answered when it has caught up. A former attachment to the room ends."""
+        self._take_question(peer, 0, now)
+        if request.room not in self._rooms and self._revival.hold(session, RoomId(request.room), request):
+            return
+        room = self._room_of_member(request.room, peer)
+        former = session.attachments.get(room.id)
+        if former:
+            room.detach(former, now)
+        aside = room.asides_of(peer).number
+        place = Place(
+            log=_known_place(room.membership, request),
+            card=0,
+            presence=-1,
+            number=_cursor(request.room_cursor, room.stream.number),
+            aside=_cursor(request.aside_cursor, aside),
+        )
+        attachment = Attachment(room, session, peer, request.id, place, present=request.present)
+        session.attachments[room.id] = attachment
+        room.attach(attachment)
+        session.wake()
+
+    def fetch(self, session: Session, peer: PeerId, request: envelope.Fetch, now: int) -> None:
+        """Answer with a card, or queue the log; a former member gets the log up to where its membership ended."""
+        self._take_question(peer, 0, now)
+        room = self._open(request.room)
+        member = peer in room.membership.members
+        if request.subject is None:
+            last = room.membership.index if member else membership_end(room.membership, peer)
+            if last is None:
+                raise NotMember
+            if not session.fetch(LogFetch(session, room, request.id, request.number, last)):
+                raise RateLimited
+            return
+        if not member:
+            raise NotMember
+        card = room.roster.find(PeerId(request.subject), request.number)
+        if card is None:
+            raise UnknownCard
+        session.answer(envelope.Card(room.id, card.raw))
+        session.accept(request.id)
+
+    def restore(self, session: Session, peer: PeerId, request: envelope.Restore, now: int) -> None:
+        """Take a piece of a forgotten room's log, and open the room when it is whole and the time has come."""
+        self._take_question(peer, sum(map(len, request.statements)), now)
+        candidate = self._revival.gather(session, peer, RoomId(request.room), request, now)
+        if candidate is None:
+            session.accept(request.id)
+        elif request.room in self._rooms:
+            self._add_restrictions(candidate, self._rooms[RoomId(request.room)], now)
+        elif now < self._revival.opens_at:
+            self._revival.wait(RoomId(request.room), candidate)
+        else:
+            self._revive(RoomId(request.room), [candidate], now)
+
+    def ping(self, peer: PeerId, now: int) -> None:
+        """Do nothing, at most so often."""
+        self._take_question(peer, 0, now)
+
+    # -- posts ----------------------------------------------------------------------------------------------------
+
+    def _say(self, room: Room, peer: PeerId, post: envelope.Post, now: int) -> None:
+        if post.flags:
+            raise Malformed
+        if room.stream.knows(peer, post.id):
+            return
+        if post.index < room.membership.last_departure:
+            raise StaleRoster
+        self._take_talk(peer, len(post.body), now)
+        room.say(peer, post, now, now + self.offset)
+
+    def _whisper(self, room: Room, peer: PeerId, to: PeerId, post: envelope.Post, now: int) -> None:
+        addressee = room.membership.members.get(to)
+        if addressee is None:
+            raise UnknownPeer
+        if to == peer:
+            raise Malformed
+        if room.asides_of(to).knows(peer, post.id):
+            return
+        if post.index < addressee.since:
+            # The sender knows an earlier membership of the addressee at best: delivered it could not be (DESIGN 5).
+            raise StaleRoster
+        buckets = self._budgets.chain_keys if post.flags else self._budgets.asides
+        if not buckets.take(peer + to, len(post.body), now):
+            raise RateLimited
+        room.whisper(peer, to, post, now, now + self.offset)
+
+    # -- statements -----------------------------------------------------------------------------------------------
+
+    def _found(self, peer: PeerId, request: envelope.Submit, now: int) -> None:
+        statement = st.decode(request.statement)
+        if not isinstance(statement, st.Found):
+            raise UnknownRoom
+        if st.room_id(request.statement) != request.room:
+            raise BadStatement
+        if statement.signer != peer:
+            raise NotAllowed
+        self._check_capacity(peer)
+        self._add(Membership(request.statement), now)
+
+    def _check_submission(self, membership: Membership, peer: PeerId, raw: bytes, now: int) -> None:
+        """Refuse what the fold admits and the relay does not: see DESIGN 5 on expiry, and on what always fits."""
+        statement = st.decode(raw)
+        if isinstance(statement, st.Admit):
+            if statement.signer != peer:
+                raise NotAllowed
+            grant = membership.grants.get(statement.invite)
+            if grant and grant.expires_at and grant.expires_at <= now + self.offset:
+                raise InviteExpired
+            if len(membership.members) >= self._limits.members and peer not in membership.banned:
+                raise TooManyMembers
+        if (
+            membership.index >= self._limits.statements
+            and statement.signer != membership.founder
+            and not st.is_restriction(statement)
+        ):
+            raise TooManyStatements
+
+    # -- opening and forgetting -----------------------------------------------------------------------------------
+
+    def tick(self, now: int) -> None:
+        """Open the rooms that came back, when the time has come."""
+        if now >= self._revival.opens_at:
+            for room, candidates in self._revival.take().items():
+                self._revive(room, candidates, now)
+
+    def opening_in(self, now: int) -> int | None:
+        """Return in how many ms ``tick`` is needed for that, or None."""
+        return self._revival.opens_at - now if now < self._revival.opens_at else None
+
+    def sweep(self, now: int, connected: set[bytes]) -> None:
+        """Drop what has been kept for its life, rooms included; ``connected`` are all connections."""
+        self._budgets.sweep(now)
+        self._revival.sweep(now, connected)
+        for room in tuple(self._rooms.values()):
+            room.expire(now)
+            if room.idle_since is not None and now - room.idle_since >= self._limits.idle_close_s * limits.SECOND:
+                self._forget(room)
+
+    def _revive(self, room: RoomId, candidates: list[Candidate], now: int) -> None:
+        if room in self._rooms:  # founded anew meanwhile
+            for candidate in candidates:
+                self._add_restrictions(candidate, self._rooms[room], now)
+        else:
+            choice = choose(room, candidates)
+            if choice.membership:
+                try:
+                    self._check_capacity(choice.membership.founder)
+                except TooManyRooms as full:
+                    choice.refused += [(candidate, full) for candidate in choice.accepted]
+                else:
+                    self._add(choice.membership, now)
+                    for candidate in choice.accepted:
+                        candidate.session.accept(candidate.request)
+            for candidate, error in choice.refused:
+                candidate.session.refuse(candidate.request, error.code)
+        for candidate in candidates:
+            for request in candidate.held:
+                self._attach_held(candidate, request, now)
+
+    def _attach_held(self, candidate: Candidate, request: envelope.Attach, now: int) -> None:
+        if candidate.session.leaving:
+            return
+        try:
+            self.attach(candidate.session, candidate.peer, request, now)
+        except BackchannelError as error:
+            candidate.session.refuse(request.id, error.code)
+
+    def _add_restrictions(self, candidate: Candidate, room: Room, now: int) -> None:
+        for raw in lacking(room.membership, candidate.log):
+            try:
+                room.append(raw, now)
+            except BackchannelError:  # what the room's rules do not admit now is left out
+                continue
+        candidate.session.accept(candidate.request)
+
+    def _check_capacity(self, founder: PeerId) -> None:
+        if len(self._rooms) >= self._limits.rooms or self._founders[founder] >= self._limits.rooms_per_founder:
+            raise TooManyRooms
+
+    def _add(self, membership: Membership, now: int) -> None:
+        self._rooms[membership.room] = Room(membership, self._limits, self.loud, now)
+        self._founders[membership.founder] += 1
+
+    def _forget(self, room: Room) -> None:
+        del self._rooms[room.id]
+        self.loud.pop(room.id, None)
+        self._founders[room.membership.founder] -= 1
+        if not self._founders[room.membership.founder]:
+            del self._founders[room.membership.founder]
+
+    # -- what every request asks ----------------------------------------------------------------------------------
+
+    def _open(self, room: bytes) -> Room:
+        found = self._rooms.get(RoomId(room))
+        if found is None:
+            raise UnknownRoom
+        return found
+
+    def _room_of_member(self, room: bytes, peer: PeerId) -> Room:
+        found = self._open(room)
+        member: Member | None = found.membership.members.get(peer)
+        if member is None:
+            raise Banned if peer in found.membership.banned else NotMember
+        if found.membership.closed:
+            raise RoomClosed
+        return found
+
+    def _take_talk(self, peer: PeerId, size: int, now: int) -> None:
+        if not self._budgets.talk.take(peer, size, now):
+            raise RateLimited
+
+    def _take_question(self, peer: PeerId, size: int, now: int) -> None:
+        if not self._budgets.questions.take(peer, size, now):
+            raise RateLimited
+
+
+def _cursor(asked: int | None, number: int) -> int:
+    """Return the number after which a stream is sent: nil is from now, and one that is not of this stream is from 0."""
+    if asked is None:
+        return number
+    return asked if asked <= number else 0
+
+
+def _known_place(membership: Membership, request: envelope.Attach) -> int:
+    """Return how much of the log the peer holds: what it says, if its head is the log's there, else nothing."""
+    known = request.index <= membership.index and membership.heads[request.index] == request.head
+    return request.index if known else 0

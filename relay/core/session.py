@@ -1,0 +1,212 @@
+"""One connection: who it is, what it is owed, and whether its pipe is full.
+
+What only this connection gets (answers, its asides, what it lacks in a room) is made into parcels. A parcel counts as
+sent when it is settled; one that the pipe refused is not, so its contents are made into a parcel again: answers are
+never lost, and messages come from retention.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from protocol import envelope, limits
+from relay.core.attachment import CHUNK
+
+if TYPE_CHECKING:
+    from protocol.primitives import PeerId, RoomId
+    from relay.core.attachment import Attachment
+    from relay.core.room import Room
+
+Connection: TypeAlias = bytes
+"""The router's name for a connection: opaque here, and never sent to anyone."""
+
+UNREAD: Final = 4 * 1024 * 1024
+"""A connection that leaves more bytes of answers to its own requests unread than this is cut."""
+
+
+class Parcel(Protocol):
+    """What goes to one connection in one frame."""
+
+    @property
+    def frame(self) -> bytes:
+        """The envelopes, joined."""
+
+    def settle(self) -> Attachment | None:
+        """Take note that it was sent; return an attachment that has thereby caught up."""
+
+
+class Session:
+    """See the module's text. ``due`` is the core's set of sessions that are owed something."""
+
+    def __init__(self, connection: Connection, transport: bytes, address: str, due: dict[Connection, Session]) -> None:
+        self.connection = connection
+        self.transport = transport
+        self.address = address
+        self.peer: PeerId | None = None
+        """Proven by HELLO; None before."""
+        self.attachments: dict[RoomId, Attachment] = {}
+        self.leaving = False
+        """Nothing more is taken from this connection; it is cut when its last answers have been tried."""
+        self.stalled = False
+        self.retry_at = 0
+        self.owed_since: int | None = None
+        """Since when the pipe has been too full for something other than asides."""
+        self.accepted: list[bytes] = []
+        self._answers: list[bytes] = []
+        self._fetches: deque[LogFetch] = deque()
+        self._due = due
+
+    # -- what it is owed ------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """See to it that the next turn looks here."""
+        if not self.leaving:
+            self._due[self.connection] = self
+
+    def accept(self, request: bytes) -> None:
+        """Answer a request: it was carried out."""
+        self.accepted.append(request)
+        self.wake()
+
+    def refuse(self, request: bytes, code: str) -> None:
+        """Answer a request: it was not carried out."""
+        self.answer(envelope.Refused(request, code))
+
+    def answer(self, delivery: envelope.Delivery) -> None:
+        self._answers.append(delivery.encode())
+        self.wake()
+
+    def fetch(self, fetch: LogFetch) -> bool:
+        """Queue a long answer; say False if too many wait already."""
+        if len(self._fetches) >= 16:
+            return False
+        self._fetches.append(fetch)
+        self.wake()
+        return True
+
+    def unread(self) -> int:
+        """How many bytes of answers wait."""
+        return sum(map(len, self._answers)) + 17 * len(self.accepted)
+
+    def owes_more_than_asides(self) -> bool:
+        return bool(
+            self._answers
+            or self.accepted
+            or self._fetches
+            or any(attachment.owes_room() for attachment in self.attachments.values())
+        )
+
+    def owes_anything(self) -> bool:
+        """Say whether another turn is needed for this connection."""
+        return bool(self._answers or self.accepted or self._fetches) or any(
+            attachment.fresh or not attachment.live for attachment in self.attachments.values()
+        )
+
+    def drop(self, attachment: Attachment) -> None:
+        """Forget an attachment that has ended."""
+        del self.attachments[attachment.room.id]
+
+    # -- parcels --------------------------------------------------------------------------------------------------
+
+    def parcels(self, now: int) -> Iterator[Parcel]:
+        """Yield what this connection gets this turn. Each is settled, or was refused, before the next."""
+        while letter := self._letter():
+            yield letter
+        for attachment in tuple(self.attachments.values()):
+            if not attachment.live:
+                yield attachment.chunk(now)
+        if self._fetches:
+            yield self._fetches[0].chunk()
+
+    def _letter(self) -> Letter | None:
+        """Return answers and the asides of live attachments, as many as one frame holds."""
+        if self.accepted:
+            ids, self.accepted = self.accepted, []
+            for start in range(0, len(ids), limits.ACCEPTED):
+                self._answers.append(envelope.Accepted(tuple(ids[start : start + limits.ACCEPTED])).encode())
+        letter = Letter(self, [], 0, [])
+        size, letter.answers = letter.take(self._answers, 0)
+        for attachment in self.attachments.values():
+            if attachment.fresh:
+                size, count = letter.take(attachment.fresh, size)
+                letter.fresh.append((attachment, count))
+        return letter if letter.parts else None
+
+    def answered(self, count: int) -> None:
+        """Take note that the first ``count`` answers were sent."""
+        del self._answers[:count]
+
+    def fetched(self) -> None:
+        """Take note that the first fetch was answered."""
+        self._fetches.popleft()
+
+
+@dataclass(slots=True)
+class Letter:
+    """Answers, and asides that just came."""
+
+    session: Session
+    parts: list[bytes]
+    answers: int
+    fresh: list[tuple[Attachment, int]]
+
+    def take(self, parts: list[bytes], size: int) -> tuple[int, int]:
+        """Take in the first of ``parts``, as many as fit beside ``size`` bytes; return the new size, and how many."""
+        before = len(self.parts)
+        for part in parts:
+            size += len(part)
+            if size > limits.FRAME or len(self.parts) >= limits.FRAME_ENVELOPES:
+                return limits.FRAME, len(self.parts) - before
+            self.parts.append(part)
+        return size, len(parts)
+
+    @property
+    def frame(self) -> bytes:
+        return b"".join(self.parts)
+
+    def settle(self) -> None:
+        self.session.answered(self.answers)
+        for attachment, count in self.fresh:
+            attachment.take_fresh(count)
+
+
+@dataclass(slots=True)
+class LogFetch:
+    """A piece of a room's log that was asked for: what comes after ``index`` up to ``last``."""
+
+    session: Session
+    room: Room
+    request: bytes
+    index: int
+    last: int
+
+    def chunk(self) -> LogChunk:
+        """Return the next statements, with the ACCEPTED after the last."""
+        parts: list[bytes] = []
+        size = 0
+        index = self.index
+        while index < self.last and size < CHUNK:
+            index += 1
+            part = envelope.Statement(self.room.id, index, self.room.membership.log[index - 1]).encode()
+            parts.append(part)
+            size += len(part)
+        if index >= self.last:
+            parts.append(envelope.Accepted((self.request,)).encode())
+        return LogChunk(self, b"".join(parts), index)
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """Some statements of a log that was asked for."""
+
+    fetch: LogFetch
+    frame: bytes
+    index: int
+
+    def settle(self) -> None:
+        self.fetch.index = self.index
+        if self.index >= self.fetch.last:
+            self.fetch.session.fetched()

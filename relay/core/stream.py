@@ -1,0 +1,134 @@
+"""A stream: numbered messages, kept for a while in memory so that whoever was away can catch up.
+
+A room has one stream, and each member one more for its own asides; their numbers have nothing to do with each other.
+Within a stream messages lie on shelves, a shelf for each lifetime. On a shelf each sender has a lane with a budget of
+bytes: a sender who exceeds it loses its own oldest messages, never anybody else's, so an eviction tells nobody about
+others (claim 1). An id is known as long as its message is kept: that is what makes a post idempotent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias
+
+from protocol.primitives import PeerId
+
+Kept: TypeAlias = tuple[int, int, PeerId, bytes, bytes]
+"""Time of arrival (ms), roster index, sender, message id, encoded envelope. A plain tuple: the garbage collector soon
+forgets it, and there may be hundreds of thousands."""
+
+OVERHEAD: Final = 256
+"""What a kept message costs beside its envelope, in bytes, roughly: it counts against the budget, so that a flood of
+empty messages is bounded too."""
+
+
+class Lane:
+    """What one sender has on a shelf: numbers, oldest first, their bytes, their ids."""
+
+    __slots__ = ("ids", "numbers", "size")
+
+    def __init__(self) -> None:
+        self.numbers: deque[int] = deque()
+        self.ids: set[bytes] = set()
+        self.size = 0
+
+
+class Shelf:
+    """The messages of a stream that are kept for ``life`` ms, with ``most`` bytes a sender."""
+
+    __slots__ = ("_kept", "_lanes", "_life", "_most", "_oldest")
+
+    def __init__(self, life: int, most: int) -> None:
+        self._life = life
+        self._most = most
+        self._kept: dict[int, Kept] = {}
+        self._lanes: dict[PeerId, Lane] = {}
+        self._oldest = 0
+
+    def get(self, number: int) -> Kept | None:
+        return self._kept.get(number)
+
+    def knows(self, sender: PeerId, message: bytes) -> bool:
+        lane = self._lanes.get(sender)
+        return lane is not None and message in lane.ids
+
+    def add(self, number: int, kept: Kept) -> None:
+        """Keep a message; the sender's oldest go if its lane then exceeds the budget, but never this one."""
+        if not self._kept:
+            self._oldest = number
+        self._kept[number] = kept
+        sender = kept[2]
+        lane = self._lanes.get(sender)
+        if lane is None:
+            lane = self._lanes[sender] = Lane()
+        lane.numbers.append(number)
+        lane.ids.add(kept[3])
+        lane.size += len(kept[4]) + OVERHEAD
+        while lane.size > self._most and len(lane.numbers) > 1:
+            self._drop_oldest(lane)
+
+    def expire(self, now: int) -> None:
+        """Drop what has been kept for its life. Each number is looked at once in all, whatever is evicted between."""
+        while self._kept:
+            kept = self._kept.get(self._oldest)
+            if kept is None:
+                self._oldest += 1
+            elif kept[0] + self._life <= now:
+                lane = self._lanes[kept[2]]
+                self._drop_oldest(lane)
+                if not lane.numbers:
+                    del self._lanes[kept[2]]
+            else:
+                return
+
+    def _drop_oldest(self, lane: Lane) -> None:
+        kept = self._kept.pop(lane.numbers.popleft())
+        lane.ids.discard(kept[3])
+        lane.size -= len(kept[4]) + OVERHEAD
+
+    @property
+    def oldest(self) -> int:
+        """No message on the shelf has a lower number; only for a shelf that holds some."""
+        return self._oldest
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+class Stream:
+    """Messages numbered from 1, on a shelf for each of ``lives`` (ms), with ``most`` bytes a sender on each."""
+
+    __slots__ = ("_shelves", "number")
+
+    def __init__(self, lives: Sequence[int], most: int) -> None:
+        self._shelves = tuple(Shelf(life, most) for life in lives)
+        self.number = 0
+        """The number of the latest message."""
+
+    def knows(self, sender: PeerId, message: bytes) -> bool:
+        """Say whether the message with this id from ``sender`` is still kept."""
+        return any(shelf.knows(sender, message) for shelf in self._shelves)
+
+    def add(self, kept: Kept, shelf: int = 0) -> None:
+        """Append a message, whose envelope carries the number after ``number``."""
+        self.number += 1
+        self._shelves[shelf].add(self.number, kept)
+
+    def expire(self, now: int) -> None:
+        """Drop what has been kept for its life."""
+        for shelf in self._shelves:
+            shelf.expire(now)
+
+    def after(self, cursor: int, last: int) -> Iterator[tuple[int, Kept]]:
+        """Yield what is kept of the numbers after ``cursor`` up to ``last``, in order."""
+        oldest = min((shelf.oldest for shelf in self._shelves if len(shelf)), default=last + 1)
+        first = max(cursor + 1, oldest)
+        for number in range(first, last + 1):
+            for shelf in self._shelves:
+                if (kept := shelf.get(number)) is not None:
+                    yield number, kept
+                    break
+
+    def __len__(self) -> int:
+        return sum(len(shelf) for shelf in self._shelves)

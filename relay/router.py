@@ -1,0 +1,389 @@
+"""The relay's shell: one ROUTER socket with CURVE, and the loop that carries frames between it and the core.
+
+This is the only module of the relay that knows ZeroMQ, and it holds no rule of the relay. Three things of libzmq shape
+it. It lets anyone in unless a ZAP handler answers, so there is one, served by this same loop, that lets everybody with
+a CURVE key in and does nothing but tell us the key. It has no way to drop a peer, so a connection is cut by shutting
+its TCP socket down, found by the file descriptor that a frame and the socket monitor name. And its ordinary Python
+calls are slow, so frames go through the backend's ``send`` and ``recv``, one shared frame for a whole room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from types import MethodType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import zmq
+import zmq.backend
+
+from protocol import limits
+from protocol.errors import BadInput
+from relay.core.core import HELLO_WAIT, Core, Push
+
+if TYPE_CHECKING:
+    from protocol.address import HostPort
+
+log = logging.getLogger("relay")
+
+DRAIN: Final = 1_000
+"""Frames taken from the socket before the core has its turn, at most; likewise ``DRAIN_BYTES``."""
+DRAIN_BYTES: Final = limits.FRAME
+HIGH_WATER: Final = 128
+"""Frames that wait for one slow connection inside libzmq; whatever is more waits in the core, in retention."""
+CURVE_OVERHEAD: Final = 1_024
+"""What encryption adds to a frame, generously: libzmq counts it in MAXMSGSIZE."""
+LAST_WORDS: Final = 100
+"""How long (ms) a connection lives on after the core has cut it, so that it can read why."""
+FAREWELL: Final = 1_000
+"""How long (ms) the relay's last frames may take to leave when it stops."""
+REMEMBERED: Final = 60_000
+"""How long (ms) a connection that was cut is remembered, so that what it sent before is swallowed."""
+
+_MONITOR: Final = "inproc://monitor"
+_EVENT: Final = struct.Struct("=HI")
+_SWEEP: Final = 1_000
+
+_ZAP: Final = "inproc://zeromq.zap.01"
+_ZAP_DOMAIN: Final = b"backchannel"
+
+
+class CannotListen(BadInput):
+    """The address to listen at is taken, not ours, or no address."""
+
+    code = "cannot-listen"
+    sentence = "The relay can't listen there: choose another HOST:PORT with --bind, or stop what listens there already."
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One accepted TCP connection. Descriptors are used again, so they are told apart by a count."""
+
+    fd: int
+    count: int
+
+
+class Router:
+    """Serves one core. ``with Router(...) as router: router.run()``; ``stop`` may be called from anywhere."""
+
+    def __init__(self, core: Core, at: HostPort, secret_key: bytes, connections: int) -> None:
+        """Listen at ``at`` with the CURVE ``secret_key`` (32 bytes); raise ``CannotListen``.
+
+        ``connections`` is how many may be open at once, those that have not said who they are included.
+        """
+        self._core = core
+        self._most = connections
+        self._waiting, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+        self._waiting.setblocking(False)
+        self._stopping = False
+        self._leash: int | None = None
+        self._context = zmq.Context(io_threads=1)
+        self._zap = self._context.socket(zmq.ROUTER)
+        self._zap.bind(_ZAP)
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._configure(secret_key)
+        self._monitor = self._watch()
+        try:
+            self._socket.bind(at.endpoint)
+        except zmq.ZMQError as error:
+            self.close()
+            raise CannotListen(f"{at}: {os.strerror(error.errno or 0).lower()}") from None
+        endpoint = self._socket.getsockopt(zmq.LAST_ENDPOINT)
+        assert isinstance(endpoint, bytes)
+        self.port = int(endpoint.rstrip(b"\0").rpartition(b":")[2])
+        self._send: Any = MethodType(zmq.backend.Socket.send, self._socket)
+        self._recv: Any = MethodType(zmq.backend.Socket.recv, self._socket)
+        self._poller = zmq.Poller()
+        for pollable in (self._socket, self._zap, self._monitor, self._waiting):
+            self._poller.register(pollable, zmq.POLLIN)
+        self._accepted = 0
+        self._open: dict[int, tuple[Incoming, int]] = {}
+        """By descriptor: what is accepted and not disconnected, and since when."""
+        self._links: dict[bytes, Incoming | None] = {}
+        """By routing id: which TCP connection it is, if that is known."""
+        self._bound: dict[Incoming, bytes] = {}
+        self._doomed: list[tuple[int, bytes]] = []
+        self._dead: dict[bytes, int] = {}
+        self._sweep_at = 0
+
+    def _configure(self, secret_key: bytes) -> None:
+        options: dict[int, int | bytes] = {
+            zmq.CURVE_SERVER: 1,
+            zmq.CURVE_SECRETKEY: secret_key,
+            zmq.ZAP_DOMAIN: _ZAP_DOMAIN,
+            zmq.ZAP_ENFORCE_DOMAIN: 1,
+            zmq.HANDSHAKE_IVL: 5_000,
+            zmq.HEARTBEAT_IVL: 5_000,
+            zmq.HEARTBEAT_TIMEOUT: 15_000,
+            zmq.HEARTBEAT_TTL: 20_000,
+            zmq.TCP_MAXRT: 30_000,
+            zmq.MAXMSGSIZE: limits.FRAME + CURVE_OVERHEAD,
+            zmq.BACKLOG: 1_024,
+            zmq.IPV6: 1,
+            zmq.ROUTER_MANDATORY: 1,
+            zmq.SNDHWM: HIGH_WATER,
+            zmq.RCVHWM: HIGH_WATER,
+            zmq.LINGER: FAREWELL,
+        }
+        for option, value in options.items():
+            self._socket.setsockopt(option, value)
+
+    def _watch(self) -> zmq.Socket[bytes]:
+        """Return the monitor's socket. Its queue has no bound: a full one would block libzmq's I/O thread."""
+        self._socket.monitor(_MONITOR, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        monitor = self._context.socket(zmq.PAIR)
+        monitor.setsockopt(zmq.RCVHWM, 0)
+        monitor.setsockopt(zmq.LINGER, 0)
+        monitor.connect(_MONITOR)
+        return monitor
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until ``stop``; then say so to everybody and return, in bounded time."""
+        while not self._stopping:
+            self._step()
+        self._step(wait=False)
+        self._core.say_goodbye()
+        self._turn()
+
+    def stop(self) -> None:
+        """Let ``run`` return soon. May be called from a signal handler or another thread."""
+        self._stopping = True
+        with contextlib.suppress(BlockingIOError):
+            self._waker.send(b"\0")
+
+    @property
+    def wakeup_fd(self) -> int:
+        """What to write to for the loop to look at once whether it should stop: for ``signal.set_wakeup_fd``."""
+        return self._waker.fileno()
+
+    def stop_at_end_of(self, fd: int) -> None:
+        """Stop also when reading from ``fd`` comes to its end: a child that must not survive its parent."""
+        self._leash = fd
+        self._poller.register(fd, zmq.POLLIN)
+
+    def close(self) -> None:
+        """Let go of sockets and threads; what was sent has ``FAREWELL`` ms to leave."""
+        self._socket.disable_monitor()
+        self._monitor.close()
+        self._socket.close()
+        self._zap.close(linger=0)
+        self._context.term()
+        self._waiting.close()
+        self._waker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def _step(self, *, wait: bool = True) -> None:
+        patience = min(self._core.rest(monotonic_ms()), LAST_WORDS // 2 if self._doomed else _SWEEP) if wait else 0
+        for ready, _ in self._poller.poll(patience):
+            if ready is self._zap:
+                self._introduce()
+            elif ready == self._waiting.fileno():
+                self._waiting.recv(64)
+            elif isinstance(ready, int) and ready == self._leash:
+                self._stopping |= not os.read(ready, 4_096)
+        frames = self._take_frames()
+        # The monitor is read after the frames: whoever sent them was accepted before, and is known now.
+        disconnected = self._read_monitor()
+        now = monotonic_ms()
+        self._core.set_clock(time.time_ns() // 1_000_000, now)
+        for connection, frame in frames:
+            if frame.more:
+                self._expel(connection, frame, now)
+            else:
+                self._receive(connection, frame, now)
+        for connection in disconnected:
+            self._forget(connection, now)
+        self._core.tick(now)
+        self._turn()
+        self._cut_doomed(now)
+        if now >= self._sweep_at:
+            self._sweep(now)
+
+    def _take_frames(self) -> list[tuple[bytes, zmq.Frame]]:
+        """Take what waits, as far as one turn goes. Of a message with extra parts, an attack, the first is taken."""
+        frames: list[tuple[bytes, zmq.Frame]] = []
+        size = 0
+        receive = self._recv
+        try:
+            while len(frames) < DRAIN and size < DRAIN_BYTES:
+                connection: bytes = receive(zmq.NOBLOCK)
+                frame: zmq.Frame = receive(zmq.NOBLOCK, False)
+                frames.append((connection, frame))
+                size += len(frame)
+                extra = frame
+                while extra.more:
+                    extra = receive(zmq.NOBLOCK, False)
+        except zmq.Again:
+            pass
+        return frames
+
+    def _receive(self, connection: bytes, frame: zmq.Frame, now: int) -> None:
+        if self._links.get(connection) is None and not self._link(connection, frame, now):
+            return
+        try:
+            self._core.receive(connection, frame.bytes, now)
+        except Exception as error:  # noqa: BLE001 - one connection's frame must never end everybody's relay
+            # Neither the message nor the traceback: both could show what a member sent.
+            log.error("a frame was not expected (%s); its connection is cut", _where(error))  # noqa: TRY400
+            self._shut_link(connection)
+            self._forget(connection, now)
+
+    def _turn(self) -> None:
+        now = monotonic_ms()
+        for push in self._core.turn(now):
+            self._push(push, now)
+        for connection in self._core.take_cuts():
+            self._doomed.append((now + LAST_WORDS, connection))
+            self._dead[connection] = now
+
+    def _push(self, push: Push, now: int) -> None:
+        send = self._send
+        # Copied once, into memory that libzmq shares among all: sharing Python's own would need a second thread.
+        frame = zmq.Frame(push.frame, copy=True)
+        for connection in push.to:
+            try:
+                send(connection, zmq.SNDMORE | zmq.NOBLOCK)
+                send(frame, zmq.NOBLOCK, False)
+            except zmq.Again:
+                self._core.stalled(connection, now)
+            except zmq.ZMQError as error:
+                if error.errno != errno.EHOSTUNREACH:
+                    raise
+                self._forget(connection, now)
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    def _introduce(self) -> None:
+        """Answer ZAP: whoever has completed the CURVE handshake may come in, under its key.
+
+        Nothing here may fail for good: without an answer nobody could connect any more.
+        """
+        with contextlib.suppress(zmq.Again):
+            while True:
+                request = self._zap.recv_multipart(zmq.NOBLOCK)
+                try:
+                    self._zap.send_multipart(_zap_answer(request), zmq.NOBLOCK)
+                except (ValueError, zmq.ZMQError):
+                    log.warning("a request of ZAP could not be answered")
+
+    def _read_monitor(self) -> list[bytes]:
+        """Take note of what was accepted and disconnected; return the connections that are no more."""
+        gone = []
+        try:
+            while True:
+                event, fd = _EVENT.unpack(self._monitor.recv_multipart(zmq.NOBLOCK)[0])
+                if event == zmq.EVENT_ACCEPTED:
+                    self._accepted += 1
+                    self._open[fd] = (Incoming(fd, self._accepted), monotonic_ms())
+                    if len(self._open) > self._most:
+                        _shut(fd)
+                elif fd in self._open:
+                    incoming, _ = self._open.pop(fd)
+                    if connection := self._bound.pop(incoming, None):
+                        gone.append(connection)
+        except zmq.Again:
+            return gone
+
+    def _link(self, connection: bytes, frame: zmq.Frame, now: int) -> bool:
+        """Tell the core of a connection that is new here, and find out which TCP connection it is.
+
+        Say False if it was cut: what it still sends is swallowed.
+        """
+        if connection in self._dead:
+            return False
+        if connection not in self._links:
+            self._links[connection] = None
+            key = bytes.fromhex(str(frame.get("User-Id")))
+            self._core.connect(connection, key, str(frame.get("Peer-Address")), now)
+        fd = frame.get(zmq.SRCFD)
+        assert isinstance(fd, int)
+        incoming, _ = self._open.get(fd, (None, 0))
+        # Already disconnected, or the descriptor has been used again since: sending will tell.
+        if incoming and incoming not in self._bound:
+            self._links[connection] = incoming
+            self._bound[incoming] = connection
+        return True
+
+    def _forget(self, connection: bytes, now: int) -> None:
+        """Take note that a connection is no more."""
+        incoming = self._links.pop(connection, None)
+        if incoming:
+            self._bound.pop(incoming, None)
+        self._dead[connection] = now
+        self._core.disconnect(connection, now)
+
+    def _expel(self, connection: bytes, frame: zmq.Frame, now: int) -> None:
+        """Cut whoever sent a message of several parts."""
+        if self._links.get(connection) is not None or self._link(connection, frame, now):
+            self._shut_link(connection)
+            self._forget(connection, now)
+
+    def _cut_doomed(self, now: int) -> None:
+        while self._doomed and self._doomed[0][0] <= now:
+            _, connection = self._doomed.pop(0)
+            self._shut_link(connection)
+
+    def _shut_link(self, connection: bytes) -> None:
+        incoming = self._links.pop(connection, None)
+        if incoming and self._open.get(incoming.fd, (None, 0))[0] == incoming:
+            self._bound.pop(incoming, None)
+            _shut(incoming.fd)
+
+    def _sweep(self, now: int) -> None:
+        """Cut what was accepted and never said anything, and forget what was cut long ago."""
+        self._sweep_at = now + _SWEEP
+        for incoming, since in self._open.values():
+            if now - since >= HELLO_WAIT and incoming not in self._bound:
+                _shut(incoming.fd)
+        for connection, since in tuple(self._dead.items()):
+            if now - since >= REMEMBERED:
+                del self._dead[connection]
+
+
+def monotonic_ms() -> int:
+    """Return the time in ms since some moment; it never goes back."""
+    return time.monotonic_ns() // 1_000_000
+
+
+def _zap_answer(request: list[bytes]) -> list[bytes]:
+    """Return the answer to a ZAP request (ZeroMQ RFC 27), both with the routing id and the delimiter before them.
+
+    The user id is the client's CURVE key in hexadecimal. Raise ValueError for what is no request for CURVE.
+    """
+    source, delimiter, version, number, _domain, _address, _identity, mechanism, key = request
+    if mechanism != b"CURVE" or len(key) != 32:
+        raise ValueError("not CURVE")
+    return [source, delimiter, version, number, b"200", b"OK", key.hex().encode(), b""]
+
+
+def _shut(fd: int) -> None:
+    """Cut the TCP connection behind a descriptor that libzmq owns: it notices and closes its own."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)
+
+
+def _where(error: BaseException) -> str:
+    """Return the type of an error and the line of ours where it was raised."""
+    place = error.__traceback__
+    while place and place.tb_next:
+        place = place.tb_next
+    line = f"{os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno}" if place else "?"  # noqa: PTH119
+    return f"{type(error).__name__} at {line}"
