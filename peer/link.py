@@ -198,24 +198,24 @@ class Link:
         """Feed the core until the connection or the room ends."""
         await self.flush()
         receiving = asyncio.ensure_future(connection.receive())
+        kicked = asyncio.ensure_future(self._kick.wait())
         ticking = asyncio.ensure_future(self._tick())
         try:
             while self._failure is None:
-                kicked = asyncio.ensure_future(self._kick.wait())
                 await asyncio.wait((receiving, ticking, kicked), return_when=asyncio.FIRST_COMPLETED)
-                kicked.cancel()
-                self._kick.clear()
                 if receiving.done():
                     self.core.receive(receiving.result(), self.now())
                     receiving = asyncio.ensure_future(connection.receive())
+                if kicked.done():
+                    self._kick.clear()
+                    kicked = asyncio.ensure_future(self._kick.wait())
                 if ticking.done():
                     ticking.result()
                 await self.flush()
         finally:
-            for task in (receiving, ticking):
+            for task in (receiving, ticking, kicked):
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, BackchannelError):
-                    await task
+            await asyncio.gather(receiving, ticking, kicked, return_exceptions=True)
 
     async def _tick(self) -> None:
         while True:

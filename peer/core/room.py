@@ -394,6 +394,7 @@ class RoomCore:
     def tick(self, now: int) -> None:
         """Let due things happen; call it about twice a second, and first thing after a sleep."""
         bury(self._store, now)
+        self.roster.tick(now)
         self.outbox.tick(now)
         self.inbox.tick(now, self._attached_since)
         if self._attached_since is None:

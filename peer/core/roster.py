@@ -8,12 +8,13 @@ log that differs is folded anew beside the old one, and replaces it when it is w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from peer.core.alarms import AlarmKind, Alarms
 from peer.core.events import Event, EventKind, MemberInfo, Person
 from peer.store import Room, Store
 from peer.text import safe_nick
-from protocol import identity, names
+from protocol import identity, limits, names
 from protocol import statement as st
 from protocol.card import Card, check_newer
 from protocol.errors import (
@@ -28,6 +29,7 @@ from protocol.errors import (
 from protocol.membership import START, Membership, Role
 from protocol.primitives import Anchor, PeerId
 
+_NAMELESS: Final = 5 * limits.SECOND
 Tell = Callable[[Event], None]
 
 
@@ -44,6 +46,8 @@ class Roster:
         self.membership: Membership | None = Membership.fold(log) if log else None
         self._incoming: Membership | None = None
         self._lacking: list[bytes] = []
+        self._joined: dict[PeerId, int] = {}
+        """Who entered without having been announced yet."""
         self._cards: dict[PeerId, Card | None] = {}
         self._nicks: dict[PeerId, str] = {}
         self._labels: dict[PeerId, str] | None = None
@@ -99,7 +103,7 @@ class Roster:
         self._labels = None
         if store:
             self._keep(membership.index, raw)
-            self._announce(statement)
+            self._announce(statement, now)
         return True
 
     def adopt(self) -> list[bytes]:
@@ -134,11 +138,11 @@ class Roster:
             "INSERT OR REPLACE INTO log (room, place, statement) VALUES (?, ?, ?)", self._room.id, place, raw
         )
 
-    def _announce(self, statement: st.Statement) -> None:
+    def _announce(self, statement: st.Statement, now: int) -> None:
         by = self.person(statement.signer)
         match statement:
             case st.Admit() if statement.signer != self.me:
-                self._say(EventKind.JOINED, f"{by.label} joined", who=by)
+                self._joined[statement.signer] = now
             case st.Leave():
                 self.online.discard(statement.signer)
                 self._say(EventKind.LEFT, f"{by.label} left", who=by)
@@ -153,6 +157,18 @@ class Roster:
                 self._say(EventKind.ROLE, f"{by.label} made {who.label} {what}", who=who, by=by)
             case st.Close():
                 self._say(EventKind.CLOSED, f"{by.label} closed the room", by=by)
+
+    def _welcome(self, peer: PeerId) -> None:
+        """Tell that ``peer`` joined, now that its card says what it is called, or did not come."""
+        if self._joined.pop(peer, None) is not None:
+            who = self.person(peer)
+            self._say(EventKind.JOINED, f"{who.label} joined", who=who)
+
+    def tick(self, now: int) -> None:
+        """Announce those whose card does not come."""
+        for peer, since in list(self._joined.items()):
+            if now - since >= _NAMELESS:
+                self._welcome(peer)
 
     def _say(self, kind: EventKind, what: str, *, who: Person | None = None, by: Person | None = None) -> None:
         self._tell(Event(self._room.name, kind, what, who=who, by=by))
@@ -219,6 +235,7 @@ class Roster:
             self._nicks.pop(card.owner, None)
             self._labels = None
             self._note_nick(card.owner)
+            self._welcome(card.owner)
         return card
 
     def _belonged(self, peer: PeerId) -> bool:
