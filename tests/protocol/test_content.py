@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ from protocol.content import (
     encode_aside,
     encode_room,
 )
-from protocol.errors import BackchannelError, CannotOpen, TooLarge, UsageError
+from protocol.errors import CannotOpen, TooLarge, UsageError
 from protocol.primitives import Anchor, bucket
 from tests.protocol.builders import ANCHOR, MESSAGE, NOW, briefly_and_for_long
 
@@ -176,7 +178,5 @@ def test_what_is_said_comes_back(context, aside, message) -> None:
 def test_whatever_is_inside_only_our_own_errors_leave(drawn, data, at) -> None:
     for damaged in (data, data[:at] + data[at + 1 :], data[:at] + b"\xc0" + data[at + 1 :]):
         for decode in (decode_room, decode_aside):
-            try:
+            with suppress(CannotOpen):
                 decode(damaged)
-            except BackchannelError as error:
-                assert type(error) is CannotOpen
