@@ -90,6 +90,8 @@ class Invite:
                 raise BadInvite
             relay, room, seed, secret, index, head, addresses = wire.fields(wire.unpack(packed, _MOST), _CHECKS)
             where = tuple(HostPort.parse(address) for address in addresses)  # type: ignore[attr-defined]
+            if not all(address.port for address in where):
+                raise BadInvite
         except (ValueError, BackchannelError):
             raise BadInvite from None
         anchor = Anchor(index, Head(head))  # type: ignore[arg-type]  # checked
