@@ -282,10 +282,22 @@ class Store:
             self.write("UPDATE rooms SET name = ?, title = ? WHERE id = ?", free, title, room)
         return free
 
+    def leave_room(self, room: RoomId) -> None:
+        """Forget a room that one has left, but for its log: whoever comes back must have seen that it left."""
+        with self.transaction():
+            for table in ("cards", "sealing_keys", "chains", "seen", "streams", "missing", "nicks", "alarms"):
+                self.write(f"DELETE FROM {table} WHERE room = ?", room)  # noqa: S608 - our own words
+            self.write("UPDATE rooms SET name = ?, attached_at = 0 WHERE id = ?", room.hex(), room)
+        self.vacuum()
+
     def forget_room(self, room: RoomId) -> None:
         """Delete a room with everything that was kept of it."""
         self.write("DELETE FROM rooms WHERE id = ?", room)
         self.vacuum()
+
+    def verify(self, peer: PeerId, now: int) -> None:
+        """Note that the user compared the safety number of ``peer``."""
+        self.write("INSERT OR REPLACE INTO verified VALUES (?, ?)", peer, now)
 
     def is_verified(self, peer: PeerId) -> bool:
         """Say whether the user compared the safety number of ``peer``."""

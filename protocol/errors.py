@@ -391,6 +391,13 @@ class IdentityChanged(AlarmRaised):
     sentence = "That nick belonged to another identity: compare the safety number before you accept it."
 
 
+class WrongNumber(AlarmRaised):
+    """The number that was compared is not this identity's."""
+
+    code = "wrong-number"
+    sentence = "That is not this member's safety number: whoever showed it to you is somebody else. Nothing was accepted."
+
+
 # -- what was typed or stored -----------------------------------------------------------------------------------------
 
 

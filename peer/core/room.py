@@ -83,6 +83,8 @@ class RoomCore:
         self._cursors: tuple[int | None, int | None] = (None, None) if reading is Reading.NOTHING else (0, 0)
         self._attaching = b""
         self._attached_since: int | None = None
+        self._told = False
+        """Whether the alarms that stood before were told."""
         self._caught_up = False
         """Whether the backlog of the first attachment is over."""
         self._restored = False
@@ -271,6 +273,9 @@ class RoomCore:
             self._bring_back_cards(now)
         self._publish(now)
         self.outbox.attached(welcome.incarnation, now)
+        if self._reading is not Reading.NOTHING and not self._told:
+            self._told = True
+            self.roster.tell_alarms()
         self._emit(Ready())
         return None
 

@@ -51,6 +51,8 @@ class Roster:
         self._cards: dict[PeerId, Card | None] = {}
         self._nicks: dict[PeerId, str] = {}
         self._labels: dict[PeerId, str] | None = None
+        self._last_labels: dict[PeerId, str] = {}
+        """What everybody was called last, those included who have gone."""
 
     # -- the log ------------------------------------------------------------------------------------------------------
 
@@ -95,6 +97,7 @@ class Roster:
         return True
 
     def _fold(self, membership: Membership, raw: bytes, now: int, *, store: bool) -> bool:
+        self.person(self.me)
         try:
             statement = membership.apply(raw)
         except BackchannelError as error:
@@ -176,8 +179,16 @@ class Roster:
     def sound(self, kind: AlarmKind, subject: bytes, what: str, now: int) -> None:
         """Raise an alarm about the relay and, if ``subject`` is a peer id, a member; tell it once."""
         if self.alarms.sound(kind, subject, what, now):
-            who = self.person(PeerId(subject)) if subject else None
-            self._tell(Event(self._room.name, EventKind.ALARM, what, who=who, reason=kind.value))
+            self._tell_alarm(kind, subject, what)
+
+    def tell_alarms(self) -> None:
+        """Tell what stands since before this process."""
+        for alarm in self.alarms.standing():
+            self._tell_alarm(alarm.kind, alarm.subject, alarm.what)
+
+    def _tell_alarm(self, kind: AlarmKind, subject: bytes, what: str) -> None:
+        who = self.person(PeerId(subject)) if subject else None
+        self._tell(Event(self._room.name, EventKind.ALARM, what, who=who, reason=kind.value))
 
     # -- cards --------------------------------------------------------------------------------------------------------
 
@@ -297,7 +308,8 @@ class Roster:
         """Return ``peer`` with a label that no other member has."""
         if self._labels is None:
             self._labels = self._label_all()
-        label = self._labels.get(peer)
+            self._last_labels |= self._labels
+        label = self._labels.get(peer) or self._last_labels.get(peer)
         return Person(peer, self.nick(peer), label or self._suffixed(peer, 4))
 
     def _suffixed(self, peer: PeerId, letters: int) -> str:
