@@ -67,6 +67,11 @@ def slug(title: str) -> str:
     return _bounded(name[begin:], _COLUMNS, cut="").rstrip("-") or "room"
 
 
+def width(text: str) -> int:
+    """Return the columns that ``text`` takes once it was made safe."""
+    return sum(0 if _is_mark(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
 def _visible(c: str) -> str:
     if c.isprintable() or c in "\n\t":
         return c
@@ -114,19 +119,15 @@ def _unstacked(name: str) -> Iterable[str]:
             yield c
 
 
-def _columns(c: str) -> int:
-    return 0 if _is_mark(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-
-
 def _bounded(name: Iterable[str], columns: int, cut: str = "…") -> str:
     """Return as much of ``name`` as fits, with ``cut`` at its end if something is missing."""
     kept: list[str] = []
     used = 0
     for c in name:
         kept.append(c)
-        used += _columns(c)
+        used += width(c)
         if used > columns:
             while used + len(cut) > columns:
-                used -= _columns(kept.pop())
+                used -= width(kept.pop())
             return "".join(kept) + cut
     return "".join(kept)

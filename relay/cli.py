@@ -123,9 +123,17 @@ def command() -> None:
     help="How much to say on stderr.",
 )
 @click.option("--until-eof", is_flag=True, help="Stop when stdin ends: for a program that starts a relay.")
+@click.option("--all-addresses", is_flag=True, help="Print all addresses, a line each, not the likeliest.")
 @_limit_options
 def run(
-    *, config: Path | None, bind: HostPort, home: Path | None, log_level: str, until_eof: bool, **options: int
+    *,
+    config: Path | None,
+    bind: HostPort,
+    home: Path | None,
+    log_level: str,
+    until_eof: bool,
+    all_addresses: bool,
+    **options: int,
 ) -> None:
     """Run a relay until it is told to stop.
 
@@ -136,10 +144,12 @@ def run(
     del config  # its callback has read it
     logging.basicConfig(stream=sys.stderr, level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     bounds = RelayLimits(**{field: options[_parameter(option)] for field, (option, _) in _LIMITS.items()})
-    serve(bind, home, bounds, leash=sys.stdin.fileno() if until_eof else None)
+    serve(bind, home, bounds, leash=sys.stdin.fileno() if until_eof else None, all_addresses=all_addresses)
 
 
-def serve(bind: HostPort, home: Path | None, bounds: RelayLimits, leash: int | None = None) -> None:
+def serve(
+    bind: HostPort, home: Path | None, bounds: RelayLimits, leash: int | None = None, *, all_addresses: bool = False
+) -> None:
     """Serve at ``bind`` until a signal, or until reading from the descriptor ``leash`` ends.
 
     Raises ``BadKeyFile`` and ``CannotListen``.
@@ -176,7 +186,8 @@ def serve(bind: HostPort, home: Path | None, bounds: RelayLimits, leash: int | N
             hosts = addresses.reachable(v6=":" in host) or ["::1" if ":" in host else "127.0.0.1"]
         for place in hosts:
             log.info("listening at %s", HostPort(place, router.port))
-        click.echo(RelayAddress(HostPort(hosts[0], router.port), base32(public)))
+        printed = hosts if all_addresses else hosts[:1]
+        click.echo("\n".join(str(RelayAddress(HostPort(place, router.port), base32(public))) for place in printed))
         sys.stdout.flush()
         gc.freeze()  # what is there now stays: the collector need not look at it again
         router.run()

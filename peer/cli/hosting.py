@@ -1,0 +1,84 @@
+"""The command host: a relay of one's own, a room on it, an invite, and on a terminal the chat."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from peer.cli.chat import on_terminal, talk
+from peer.cli.options import NICK, TITLE, Profile, command
+from protocol.errors import UsageError
+
+if TYPE_CHECKING:
+    from peer.api import Peer, Room
+    from peer.cli.output import Output
+    from protocol.address import RelayAddress
+
+_PATIENCE = 30.0
+"""Seconds for the room to come back on a relay that has just started, which first collects what others know of it."""
+
+
+@command(lasting=True)
+@click.argument("room", type=TITLE)
+@NICK
+@click.option("--bind", default="0.0.0.0:7667", show_default=True, metavar="HOST:PORT", help="Where the relay listens.")
+async def host(profile: Profile, out: Output, room: str, nick: str | None, bind: str) -> None:
+    """Start a relay of your own and open a room on it.
+
+    It prints an invite and serves until Ctrl-C; on a terminal it opens the chat as well. The relay's key is kept in
+    your profile, and so is the room: the next time both are the same.
+    """
+    from peer.cli.running import first_to_end
+    from peer.host import HostedRelay
+
+    with contextlib.ExitStack() as until_the_end:
+        async with profile.open() as peer:
+            home = peer.whoami().home
+            place = Path(home) if home else Path(until_the_end.enter_context(tempfile.TemporaryDirectory()))
+            async with HostedRelay(place / "relay", bind, out.note) as relay:
+                try:
+                    hosted = await _opened(peer, out, room, nick, relay.addresses)
+                    await first_to_end(relay.keep_running(), _serve(hosted, out))
+                finally:
+                    await peer.close()  # while there still is a relay to say goodbye to
+
+
+async def _opened(peer: Peer, out: Output, title: str, nick: str | None, addresses: list[RelayAddress]) -> Room:
+    """Return the room, new or come back, and print an invite to it."""
+    from peer.core.events import Reading
+    from peer.text import slug
+
+    words = [str(address) for address in addresses]
+    name = slug(title)
+    known = next((room for room in peer.rooms() if room.name == name), None)
+    reading = Reading.UNSHOWN if on_terminal(out) else Reading.LIVE
+    if known is None:
+        invite = await peer.create(title, words, nick=nick, timeout=_PATIENCE)
+        room = await peer.attach(invite.room, reading=reading, present=True, timeout=_PATIENCE)
+    else:
+        if known.relay.rpartition("/")[2] != addresses[0].key:
+            raise UsageError(f"the room {name} is on another relay: choose another name")
+        if nick is not None:
+            out.note(f"--nick is for a new room; {name} is one of yours already.")
+        peer.relay_at(words)
+        room = await peer.attach(name, reading=reading, present=True, timeout=_PATIENCE)
+        invite = await room.invite(timeout=_PATIENCE)
+    out.result(invite)
+    return room
+
+
+async def _serve(room: Room, out: Output) -> None:
+    """Be there: with a terminal talk, without one take in what comes."""
+    from peer.core.events import Event
+
+    if on_terminal(out):
+        await talk(room, out, terminal=True)
+        return
+    while True:
+        thing = await room.next()
+        if isinstance(thing, Event):
+            out.note(f"-- {thing.what}")
