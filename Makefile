@@ -63,7 +63,7 @@ coverage: $(TESTED)
 	@$(BIN)/coverage report --omit 'protocol/*,relay/core/*' --fail-under 90
 
 fuzz: $(VENV)/installed-dev  ## feed rubbish to everything that parses, for long
-	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest tests/fuzz --timeout 0 -n auto
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m fuzz --timeout 0 -n auto
 
 bench-cli: $(VENV)/installed-dev  ## measure how fast the commands start
 	@$(BIN)/python bench/bench_cli.py
