@@ -15,7 +15,7 @@ from __future__ import annotations
 import getpass
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -31,9 +31,9 @@ from peer.text import safe_text, slug
 from protocol import limits, names
 from protocol import statement as st
 from protocol.address import RelayAddress
-from protocol.errors import UsageError
+from protocol.errors import BackchannelError, Banned, NotMember, RoomClosed, UsageError
 from protocol.invite import Invite
-from protocol.membership import Membership
+from protocol.membership import Membership, Role
 from protocol.primitives import (
     Anchor,
     RelayKey,
@@ -46,6 +46,7 @@ from protocol.primitives import random as random_bytes
 
 __all__ = ["Event", "Message", "Peer", "Reading", "Room", "State"]
 
+_LEAVING_S: Final = 2.0
 _RECEIPT_JITTER: Final = limits.SECOND
 
 
@@ -104,6 +105,8 @@ class Peer:
         for room in list(self._rooms):
             await room.close()
         if self._opened is not None:
+            if self._home is None:
+                await self._leave_all()
             self._opened.close()
             self._opened = None
 
@@ -240,6 +243,22 @@ class Peer:
             await attached.close()
             raise
         return attached
+
+    async def leave(self, name: str, *, timeout: float = 10.0) -> None:
+        """Leave a room and forget its keys; one that was closed, or removed one, is only forgotten."""
+        room = self._store.room(name)
+        try:
+            async with await self.attach(name, reading=Reading.NOTHING, timeout=timeout) as attached:
+                await attached.leave(timeout=timeout)
+        except (NotMember, RoomClosed, Banned):
+            self._store.leave_room(room.id)
+
+    async def _leave_all(self) -> None:
+        """Leave every room that one may: nobody can ever be this identity again."""
+        for room in self.rooms():
+            if room.role is not Role.FOUNDER:
+                with suppress(BackchannelError):
+                    await self.leave(room.name, timeout=_LEAVING_S)
 
     def _attached(self, room: StoredRoom, core: RoomCore) -> Room:
         return Room(self._store, room, core, Link(core, room, self._store.identity(), self._clock), self._forget)

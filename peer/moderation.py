@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from peer.core.alarms import Alarm
-from peer.core.events import InviteInfo, Person
+from peer.core.events import Event, InviteInfo, Person
 from peer.core.room import RoomCore
 from peer.link import Link
 from peer.store import Room as StoredRoom
@@ -108,12 +107,13 @@ class Moderated:
 
         An id also names somebody who has left. Raises ``NotAllowed`` for who may not, ``FounderStays``.
         """
-        person = self._anybody(word)
+        person = self.anybody(word)
         me, room = self._store.identity(), self._room.id
         await self._state(lambda anchor: st.remove(me, room, anchor, person.id, ban), timeout)
         return person
 
-    def _anybody(self, word: str) -> Person:
+    def anybody(self, word: str) -> Person:
+        """Return whom ``word`` names, as ``person`` does; an id may also be that of one who has left."""
         try:
             return self.person(word)
         except UnknownNick:
@@ -158,9 +158,13 @@ class Moderated:
             raise WrongNumber
         self._store.verify(person.id, self._link.now())
 
-    def alarms(self) -> list[Alarm]:
-        """Return the alarms that stand: until they are answered, nothing is sent in this room."""
-        return self._core.roster.alarms.standing()
+    def is_verified(self, person: Person) -> bool:
+        """Say whether the safety number with ``person`` was compared."""
+        return self._store.is_verified(person.id)
+
+    def warnings(self) -> list[Event]:
+        """Return what waits for an answer: alarms, which stop all sending here, and nicks that were another's."""
+        return self._core.roster.warnings()
 
     def accept(self, person: Person | None) -> int:
         """Answer what was seen of ``person``, a changed key or alarms (None: of the relay alone); return how many."""

@@ -221,7 +221,6 @@ class Membership:
             raise Banned
         if admit.signer in self.members:
             raise AlreadyMember
-        self._anchored(admit, self.left.get(admit.signer, 0))
         grant = self.grants.get(admit.invite)
         if grant is None:
             raise InviteEnded
@@ -231,6 +230,7 @@ class Membership:
             raise TooManyStatements
         if len(self.members) >= limits.MEMBERS:
             raise TooManyMembers
+        self._anchored(admit, self.left.get(admit.signer, 0))
 
     def _check_role(self, role: st.Role) -> None:
         self._need(role.signer, Role.FOUNDER)

@@ -147,6 +147,16 @@ class IdentityInfo:
     home: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The safety number that one has in common with ``person``: 60 digits in groups of five."""
+
+    room: str
+    person: Person
+    number: str
+    verified: bool
+
+
 class Reading(enum.Enum):
     """What a process wants of a room's messages."""
 

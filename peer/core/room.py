@@ -275,7 +275,8 @@ class RoomCore:
         self.outbox.attached(welcome.incarnation, now)
         if self._reading is not Reading.NOTHING and not self._told:
             self._told = True
-            self.roster.tell_alarms()
+            for warning in self.roster.warnings():
+                self._emit(Show(warning))
         self._emit(Ready())
         return None
 

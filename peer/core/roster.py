@@ -179,16 +179,22 @@ class Roster:
     def sound(self, kind: AlarmKind, subject: bytes, what: str, now: int) -> None:
         """Raise an alarm about the relay and, if ``subject`` is a peer id, a member; tell it once."""
         if self.alarms.sound(kind, subject, what, now):
-            self._tell_alarm(kind, subject, what)
+            self._tell(self._alarm(kind, subject, what))
 
-    def tell_alarms(self) -> None:
-        """Tell what stands since before this process."""
-        for alarm in self.alarms.standing():
-            self._tell_alarm(alarm.kind, alarm.subject, alarm.what)
+    def warnings(self) -> list[Event]:
+        """Return what waits for the user's answer: the alarms that stand, and members whose nick was another's."""
+        alarms = [self._alarm(alarm.kind, alarm.subject, alarm.what) for alarm in self.alarms.standing()]
+        impostors = [self._key_changed(peer) for peer in self.others() if self.is_impostor(peer)]
+        return [*alarms, *impostors]
 
-    def _tell_alarm(self, kind: AlarmKind, subject: bytes, what: str) -> None:
+    def _alarm(self, kind: AlarmKind, subject: bytes, what: str) -> Event:
         who = self.person(PeerId(subject)) if subject else None
-        self._tell(Event(self._room.name, EventKind.ALARM, what, who=who, reason=kind.value))
+        return Event(self._room.name, EventKind.ALARM, what, who=who, reason=kind.value)
+
+    def _key_changed(self, peer: PeerId) -> Event:
+        who = self.person(peer)
+        what = f"{who.label} has a nick that belonged to another identity: compare safety numbers before you accept it"
+        return Event(self._room.name, EventKind.KEY_CHANGED, what, who=who)
 
     # -- cards --------------------------------------------------------------------------------------------------------
 
@@ -287,9 +293,7 @@ class Roster:
         self._store.write("INSERT INTO nicks VALUES (?, ?, ?, ?)", self._room.id, nick, peer, int(not owners))
         if owners and peer != self.me:
             self._labels = None
-            who = self.person(peer)
-            what = f"{who.label} has a nick that belonged to another identity: compare safety numbers first"
-            self._say(EventKind.KEY_CHANGED, what, who=who)
+            self._tell(self._key_changed(peer))
 
     def is_impostor(self, peer: PeerId) -> bool:
         """Say whether the nick of ``peer`` was another identity's first, and was not accepted."""
