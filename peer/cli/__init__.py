@@ -29,6 +29,14 @@ COMMANDS: Final = {
     "listen": ("messages", "Print messages as they come."),
     "poll": ("messages", "Print what is retained for you and was not shown yet, and exit."),
     "chat": ("chat", "Talk in a room."),
+    "verify": ("moderation", "Show the safety number to compare with a member."),
+    "accept": ("moderation", "Answer alarms and changed keys, after reading them."),
+    "role": ("moderation", "Make a member an admin, or a plain member again."),
+    "kick": ("moderation", "Remove a member."),
+    "ban": ("moderation", "Remove a member for ever."),
+    "revoke": ("moderation", "End an invite."),
+    "leave": ("moderation", "Leave a room."),
+    "close": ("moderation", "Close a room for everybody and for good."),
 }
 """The module of each command, and what it does in one line; in the order of a first day."""
 

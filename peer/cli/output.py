@@ -18,13 +18,13 @@ from typing import Final, TextIO
 import click
 
 from peer.cli.errors import CannotWrite, ClosedPipe, complain, report
-from peer.core.events import Event, IdentityInfo, InviteInfo, MemberInfo, Message, Person, RoomInfo, Sent
+from peer.core.events import Comparison, Event, IdentityInfo, InviteInfo, MemberInfo, Message, Person, RoomInfo, Sent
 from peer.text import safe_text, width
 from protocol.identity import fingerprint, id_text
 from protocol.membership import Role
 from protocol.primitives import base32
 
-Thing = Message | Event | Sent | MemberInfo | RoomInfo | IdentityInfo | InviteInfo
+Thing = Message | Event | Sent | MemberInfo | RoomInfo | IdentityInfo | InviteInfo | Comparison
 """Whatever a command can print."""
 
 VERSION: Final = 1
@@ -76,6 +76,15 @@ def json_object(thing: Thing) -> dict[str, object]:
             return _tagged("room", room=thing.name, title=thing.title, relay=thing.relay, role=_role(thing.role))
         case IdentityInfo():
             return _tagged("identity", nick=thing.nick, id=id_text(thing.id), home=thing.home)
+        case Comparison():
+            return _tagged(
+                "safety-number",
+                room=thing.room,
+                nick=thing.person.nick,
+                id=id_text(thing.person.id),
+                number=thing.number,
+                verified=thing.verified,
+            )
         case InviteInfo():
             return _tagged(
                 "invite",
@@ -119,6 +128,8 @@ def cells(thing: Thing, *, colour: bool = False) -> Sequence[str]:
             return [thing.name, _role(thing.role) or "not a member", thing.relay]
         case IdentityInfo():
             return [thing.nick, fingerprint(thing.id), thing.home or "in memory"]
+        case Comparison():
+            return [thing.number]
         case InviteInfo():
             return [thing.word]
 
