@@ -53,9 +53,7 @@ class Contender:
     def run(self) -> None:
         """Run the command once and note the time."""
         began = time.perf_counter()
-        subprocess.run(
-            self.command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=PATIENCE
-        )
+        subprocess.run(self.command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=PATIENCE)
         self.took.append(time.perf_counter() - began)
 
     @property
@@ -67,7 +65,8 @@ class Contender:
 @contextlib.contextmanager
 def relay(home: Path) -> Iterator[str]:
     """Run a relay on loopback and give its address."""
-    command = [installed("backchannel-relay"), "run", "--bind", "127.0.0.1:0", "--home", str(home)]
+    command = [installed("backchannel-relay"), "run", "--bind", "127.0.0.1:0", "--log-level", "warning"]
+    command += ["--home", str(home)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

@@ -24,7 +24,7 @@ make_run() {
   exec 3< "$scene/stdout$1"
   read -r -t 300 invite <&3 || fail "run $1 printed no invite"
   [[ $invite =~ ^[!-~]+$ ]] || fail "run $1 printed '$invite', which is not one word"
-  BACKCHANNEL_HOME="$scene/guest$1" timeout 60 .venv/bin/backchannel join "$invite" --nick guest > /dev/null
+  BACKCHANNEL_HOME="$scene/guest$1" timeout 60 .venv/bin/backchannel join "$invite" --nick "guest$1" > /dev/null
   .venv/bin/backchannel rooms --json | .venv/bin/python -c 'import json, sys
 for line in sys.stdin:
     room = json.loads(line)

@@ -1,8 +1,9 @@
-"""Both commands begin by making sure that `protocol` is theirs."""
+"""Both commands begin by making sure that `protocol` is theirs, and know which version they are."""
 
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,11 @@ def test_a_foreign_protocol_package_is_named_and_refused(command, start, content
 def test_our_own_protocol_package_is_not_foreign() -> None:
     assert foreign_for_the_peer() is None
     assert foreign_for_the_relay() is None
+
+
+@pytest.mark.parametrize("start", [script, module])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_version_is_that_of_the_installed_distribution(command, start) -> None:
+    done = run([*start(command), "--version"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert version("backchannel") in done.stdout.split()
