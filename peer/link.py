@@ -22,12 +22,13 @@ from peer.core.room import RoomCore
 from peer.store import Room
 from protocol import limits
 from protocol.envelope import Request
-from protocol.errors import BackchannelError, Malformed, TimedOut, UnreachableError, WrongRelayKey
+from protocol.errors import BackchannelError, Limit, Malformed, TimedOut, UnreachableError, WrongRelayKey
 from protocol.identity import Identity
 from protocol.primitives import MessageId
 
 _TICK_S: Final = 0.5
 _FIRST_BACKOFF_S: Final = 0.05
+_SETTLING_S: Final = 2.0
 _CLOSING_S: Final = 5.0
 _PATIENCE_S: Final = 5.0
 """How long a relay that never answered is tried before its silence is reported."""
@@ -53,7 +54,9 @@ class Link:
         self._changed = asyncio.Condition()
         self._failure: BackchannelError | None = None
         self._trouble: BackchannelError | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._was_ready = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._flushing = asyncio.Lock()
         self._kick = asyncio.Event()
         self._waking: asyncio.Future[None] | None = None
 
@@ -61,8 +64,9 @@ class Link:
 
     def start(self) -> None:
         """Begin to connect, and stay connected until ``close``."""
-        self._task = asyncio.create_task(self._run())
-        self._task.add_done_callback(self._fallen)
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._tick())]
+        for task in self._tasks:
+            task.add_done_callback(self._fallen)
 
     def _fallen(self, task: asyncio.Task[None]) -> None:
         """Let nobody wait for a loop that an error of ours has ended."""
@@ -77,15 +81,15 @@ class Link:
 
     async def close(self) -> None:
         """Let receipts and posts leave, then end the connection."""
-        if self._task is None:
+        if not self._tasks:
             return
         if self._failure is None and self.core.attached:
             with contextlib.suppress(BackchannelError):
                 await self.wait(lambda: self.core.outbox.idle, _CLOSING_S)
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-        self._task = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
 
     async def wait(self, met: Callable[[], bool], timeout: float | None) -> None:
         """Wait until ``met()``; raise what ended the room, the relay's silence, or ``TimedOut`` after ``timeout`` s."""
@@ -102,9 +106,12 @@ class Link:
     async def ready(self, timeout: float) -> None:
         """Wait until the room is attached for the first time; a relay that never answers is reported sooner."""
         patience = min(timeout, _PATIENCE_S)
+        try:
+            await self.wait(lambda: self.core.attached, patience)
+        except TimedOut:
+            await self.wait(lambda: self.core.attached, timeout - patience)
         with contextlib.suppress(TimedOut):
-            return await self.wait(lambda: self.core.attached, patience)
-        return await self.wait(lambda: self.core.attached, timeout - patience)
+            await self.wait(lambda: self.core.settled, _SETTLING_S)
 
     def now(self) -> int:
         """Return the time in ms."""
@@ -131,14 +138,15 @@ class Link:
 
     async def flush(self) -> None:
         """Carry out what the core has asked for since the last frame."""
-        requests: list[Request] = []
-        for command in self.core.take():
-            if isinstance(command, Transmit):
-                requests.append(command.request)
-            else:
-                self._carry_out(command)
-        if requests and self._connection is not None:
-            await self._connection.send(requests)
+        async with self._flushing:
+            requests: list[Request] = []
+            for command in self.core.take():
+                if isinstance(command, Transmit):
+                    requests.append(command.request)
+                else:
+                    self._carry_out(command)
+            if requests and self._connection is not None:
+                await self._connection.send(requests)
         await self._wake()
 
     def _carry_out(self, command: Command) -> None:
@@ -154,7 +162,7 @@ class Link:
             case Ended(error):
                 self._failure = error
             case Ready():
-                self._trouble = None
+                self._trouble, self._was_ready = None, True
                 _log.info("attached to %s", self._room.name)
 
     def kick(self) -> None:
@@ -179,7 +187,10 @@ class Link:
                 if wrong > 1 and not self._room.attached_at:
                     self._failure = error
             except BackchannelError as error:
-                self._failure = error
+                if isinstance(error, Limit) and self._was_ready:
+                    self._trouble = error
+                else:
+                    self._failure = error
             finally:
                 await self._hang_up()
             if self._failure is None:
@@ -199,26 +210,25 @@ class Link:
         await self.flush()
         receiving = asyncio.ensure_future(connection.receive())
         kicked = asyncio.ensure_future(self._kick.wait())
-        ticking = asyncio.ensure_future(self._tick())
         try:
             while self._failure is None:
-                await asyncio.wait((receiving, ticking, kicked), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((receiving, kicked), return_when=asyncio.FIRST_COMPLETED)
                 if receiving.done():
                     self.core.receive(receiving.result(), self.now())
                     receiving = asyncio.ensure_future(connection.receive())
                 if kicked.done():
                     self._kick.clear()
                     kicked = asyncio.ensure_future(self._kick.wait())
-                if ticking.done():
-                    ticking.result()
                 await self.flush()
         finally:
-            for task in (receiving, ticking, kicked):
+            for task in (receiving, kicked):
                 task.cancel()
-            await asyncio.gather(receiving, ticking, kicked, return_exceptions=True)
+            await asyncio.gather(receiving, kicked, return_exceptions=True)
 
     async def _tick(self) -> None:
+        """Let time pass for the core, connected or not: keys die on time whatever the relay does."""
         while True:
             self.core.tick(self.now())
-            await self.flush()
+            with contextlib.suppress(UnreachableError):
+                await self.flush()
             await asyncio.sleep(_TICK_S)

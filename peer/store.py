@@ -33,7 +33,7 @@ CREATE TABLE profile (
 CREATE TABLE rooms (
     id BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, title TEXT NOT NULL, nick TEXT NOT NULL, secret BLOB NOT NULL,
     relay BLOB NOT NULL, addresses TEXT NOT NULL, incarnation BLOB NOT NULL DEFAULT x'',
-    attached_at INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+    attached_at INTEGER NOT NULL DEFAULT 0, read_under BLOB NOT NULL DEFAULT x'') STRICT, WITHOUT ROWID;
 CREATE TABLE log (
     room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, place INTEGER NOT NULL, statement BLOB NOT NULL,
     PRIMARY KEY (room, place)) STRICT, WITHOUT ROWID;
@@ -80,7 +80,9 @@ CREATE TABLE verified (peer BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHO
 class Room:
     """A room as the profile keeps it."""
 
-    __slots__ = ("addresses", "attached_at", "id", "incarnation", "name", "nick", "relay", "secret", "title")
+    __slots__ = (
+        *("addresses", "attached_at", "id", "incarnation", "name", "nick", "read_under", "relay", "secret", "title"),
+    )
 
     def __init__(self, row: sqlite3.Row) -> None:
         """Take the columns of ``rooms``."""
@@ -92,7 +94,11 @@ class Room:
         self.relay = RelayKey(row["relay"])
         self.addresses: tuple[str, ...] = tuple(row["addresses"].split())
         self.incarnation: bytes = row["incarnation"]
+        """The incarnation of the relay whose log is stored."""
         self.attached_at: int = row["attached_at"]
+        """When a process that reads was attached last (ms); 0: never."""
+        self.read_under: bytes = row["read_under"]
+        """The incarnation of the relay then."""
 
 
 class Store:

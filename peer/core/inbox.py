@@ -25,6 +25,7 @@ from protocol import limits, seal
 from protocol.card import sealing_key
 from protocol.content import Action, Ask, ChainKey, Content, Receipt, Text
 from protocol.errors import BackchannelError, CannotOpen, NoKey
+from protocol.membership import Membership
 from protocol.primitives import Anchor, ChainId, MessageId, PeerId
 
 ASIDES: Final = b""
@@ -114,7 +115,7 @@ class Inbox:
             self._missed(message, error.code, now)
 
     def _take(self, message: ev.Message, now: int, *, backlog: bool) -> None:
-        opened = self._open_aside(message) if message.direct else self._open_room(message)
+        opened = self._open_aside(message) if message.direct else self._open_room(message, now)
         if not self._stands(opened, now):
             return
         if self._reading is Reading.NOTHING:
@@ -155,10 +156,12 @@ class Inbox:
             sender_generation=unsealed.sender_generation,
         )
 
-    def _open_room(self, message: ev.Message) -> _Opened:
+    def _open_room(self, message: ev.Message, now: int) -> _Opened:
         head = ch.header(message.body)
         received = self._chain(head.chain)
         if received is None:
+            # who is cut out of the sender's view never gets the chain, but is to learn of the other view
+            self._hold_against_log(PeerId(message.sender), head.anchor, now)
             raise _Wait(("chain", head.chain))
         if received.sender != message.sender:
             raise CannotOpen("another sender's chain")
@@ -174,18 +177,28 @@ class Inbox:
             made_at=received.state.made_at,
         )
 
+    def _hold_against_log(self, sender: PeerId, anchor: Anchor, now: int) -> Membership:
+        """Compare the log that ``sender`` folded with one's own.
+
+        Raise ``_Wait`` if it is ahead, an alarm if it differs.
+        """
+        membership = self._roster.membership
+        agrees = membership.agrees(anchor) if membership else None
+        if membership is None or agrees is None:
+            raise _Wait(("head", anchor.index))
+        if not agrees:
+            who = self._roster.person(sender).label
+            what = f"{who} sees another room than you do: the relay shows two, or {who} lies"
+            self._roster.sound(AlarmKind.TWO_VIEWS, sender, what, now)
+            raise CannotOpen("from another view of the room")
+        return membership
+
     def _stands(self, opened: _Opened, now: int) -> bool:
         """Hold a message against the log: say whether it counts; raise ``_Wait``, ``CannotOpen``."""
-        membership = self._roster.membership
-        me = membership.members.get(self._roster.me) if membership else None
-        agrees = membership.agrees(opened.anchor) if membership else None
-        if membership is None or me is None or agrees is None:
+        membership = self._hold_against_log(opened.sender, opened.anchor, now)
+        me = membership.members.get(self._roster.me)
+        if me is None:
             raise _Wait(("head", opened.anchor.index))
-        if not agrees:
-            who = self._roster.person(opened.sender).label
-            what = f"{who} sees another room than you do: the relay shows two, or {who} lies"
-            self._roster.sound(AlarmKind.TWO_VIEWS, opened.sender, what, now)
-            return False
         if opened.anchor.index < me.since:
             return False
         if not membership.was_member(opened.sender, opened.anchor.index):
@@ -396,7 +409,8 @@ class Inbox:
                     other.asked = other.asked or other.why == waiting.why
                 self._outbox.ask(waiting.why[1], PeerId(waiting.message.sender), now)  # type: ignore[arg-type]
         for waiting in late:
-            if waiting.why[0] == "head":
+            sender = PeerId(waiting.message.sender)
+            if waiting.why[0] == "head" or not self._roster.belonged(sender):
                 who = self._roster.person(PeerId(waiting.message.sender)).label
                 what = f"{who} knows of changes to the room that the relay does not show you, or lies"
                 self._roster.sound(AlarmKind.UNKNOWN_HEAD, waiting.message.sender, what, now)

@@ -80,6 +80,7 @@ class RoomCore:
         self.inbox.want_card = self._fetch_card
         self._welcome: ev.Welcome | None = None
         self._incarnation = room.incarnation
+        self._read_under = room.read_under
         self._cursors: tuple[int | None, int | None] = (None, None) if reading is Reading.NOTHING else (0, 0)
         self._attaching = b""
         self._attached_since: int | None = None
@@ -119,6 +120,11 @@ class RoomCore:
         """Whether the room is attached and caught up."""
         return self._attached_since is not None
 
+    @property
+    def settled(self) -> bool:
+        """Whether everything that was retained has been opened or given up."""
+        return self.attached and not self._fetching
+
     # -- what the user wants ------------------------------------------------------------------------------------------
 
     def check_sendable(self, to: Iterable[PeerId]) -> None:
@@ -154,7 +160,7 @@ class RoomCore:
         if welcome.incarnation != self._incarnation and self._reading is not Reading.NOTHING:
             self._cursors = (0, 0)
         last = self._refreshed or self._room.attached_at
-        restarted = welcome.incarnation != self._incarnation
+        restarted = welcome.incarnation != self._read_under
         self.inbox.away = last > 0 and (restarted or now - last > self._retention)
         self._begin(now)
         return None
@@ -285,7 +291,10 @@ class RoomCore:
         self._refreshed = now
         self._store.write("UPDATE rooms SET incarnation = ? WHERE id = ?", self._incarnation, self._room.id)
         if self._publishes:
-            self._store.write("UPDATE rooms SET attached_at = ? WHERE id = ?", now, self._room.id)
+            self._read_under = self._incarnation
+            self._store.write(
+                "UPDATE rooms SET attached_at = ?, read_under = ? WHERE id = ?", now, self._incarnation, self._room.id
+            )
 
     def _restore(self) -> None:
         """Bring a room back that the relay has forgotten, and attach to it."""

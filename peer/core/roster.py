@@ -229,7 +229,7 @@ class Roster:
         except BackchannelError as error:
             self.sound(AlarmKind.CARD, b"", f"The relay showed a card that is not valid ({error.code}).", now)
             return None
-        if not self._belonged(card.owner):
+        if not self.belonged(card.owner):
             return None
         held = self.card(card.owner)
         try:
@@ -255,7 +255,8 @@ class Roster:
             self._welcome(card.owner)
         return card
 
-    def _belonged(self, peer: PeerId) -> bool:
+    def belonged(self, peer: PeerId) -> bool:
+        """Say whether ``peer`` is, or ever was, a member."""
         membership = self._incoming or self.membership
         return membership is not None and (peer in membership.members or peer in membership.left)
 
