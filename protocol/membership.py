@@ -73,7 +73,7 @@ class Membership:
     """One room's log, folded. ``apply`` is the only way forward; a statement that it refuses changes nothing."""
 
     def __init__(self, found_raw: bytes) -> None:
-        """Open the room with its FOUND; raise ``Malformed`` or ``BadSignature``."""
+        """Open the room with its FOUND; raise ``Malformed``, ``TooLarge``, ``BadSignature`` or ``BadStatement``."""
         found = st.decode(found_raw)
         if not isinstance(found, st.Found):
             raise BadStatement("a log begins with FOUND")
@@ -95,6 +95,9 @@ class Membership:
         self._spans: dict[PeerId, list[list[int]]] = {found.signer: [[1]]}
         self._known: set[bytes] = {st.statement_id(found_raw)}
         self._granted: dict[PeerId, int] = {}
+        """How many invites each has granted."""
+        self._live: dict[PeerId, set[InviteId]] = {}
+        """The live invites of each granter, so that churn costs nobody a search through everybody's."""
 
     @classmethod
     def fold(cls, log: Iterable[bytes]) -> Membership:
@@ -144,15 +147,18 @@ class Membership:
 
     def was_member(self, peer: PeerId, index: int) -> bool:
         """Say whether ``peer`` belonged to the room when the log had ``index`` statements."""
-        return any(span[0] <= index and (len(span) == 1 or index < span[1]) for span in self._spans.get(peer, ()))
+        spans = self._spans.get(peer, [])
+        place = bisect.bisect_right(spans, index, key=lambda span: span[0])
+        return place > 0 and (len(spans[place - 1]) == 1 or index < spans[place - 1][1])
 
     # -- the way forward ----------------------------------------------------------------------------------------------
 
     def apply(self, raw: bytes) -> st.Statement:
         """Verify ``raw``, check it against the rules, append it and return it; raise and change nothing otherwise.
 
-        Raises ``Malformed``, ``BadSignature``, ``RoomClosed``, ``AlreadyStated``, ``StaleAnchor``, ``NotAllowed``,
-        ``NotMember``, ``Banned``, ``InviteEnded``, ``InviteSpent``, ``TooManyMembers``, ``TooManyStatements``.
+        Raises ``Malformed``, ``TooLarge``, ``BadSignature``, ``RoomClosed``, ``NotMember``, ``Banned``, ``NotAllowed``,
+        ``FounderStays``, ``TooManyMembers``, ``TooManyStatements``, or ``BadStatement`` and what is below it:
+        ``AlreadyStated``, ``AlreadyMember``, ``StaleAnchor``, ``InviteEnded``, ``InviteSpent``.
         """
         statement = st.decode(raw)
         known = st.statement_id(raw)
@@ -245,6 +251,7 @@ class Membership:
             case st.Grant():
                 self.grants[statement.invite] = Grant(statement.signer, statement.uses, 0, statement.expires_at)
                 self._granted[statement.signer] = self._granted.get(statement.signer, 0) + 1
+                self._live.setdefault(statement.signer, set()).add(statement.invite)
             case st.Admit():
                 self.grants[statement.invite].used += 1
                 self.members[statement.signer] = Member(Role.MEMBER, self.index)
@@ -260,11 +267,14 @@ class Membership:
                 self._restricted = self.index
                 self._depart(statement.subject)
                 self.grants.clear()
+                self._live.clear()
                 if statement.ban:
                     self.banned.add(statement.subject)
             case st.Revoke():
                 self._restricted = self.index
-                self.grants.pop(statement.invite, None)
+                grant = self.grants.pop(statement.invite, None)
+                if grant:
+                    self._live[grant.granter].discard(statement.invite)
             case st.Leave():
                 self._depart(statement.signer)
                 self._end_grants(statement.signer)
@@ -278,5 +288,5 @@ class Membership:
             self._spans[peer][-1].append(self.index)
 
     def _end_grants(self, granter: PeerId) -> None:
-        for invite in [i for i, grant in self.grants.items() if grant.granter == granter]:
+        for invite in self._live.pop(granter, ()):
             del self.grants[invite]

@@ -26,6 +26,7 @@ def identity(name: str) -> Identity:
 
 
 ALICE, BOB, CHUCK, DAVE, EVE = (identity(name) for name in ("alice", "bob", "chuck", "dave", "eve"))
+FRED, GINA, HANK = (identity(name) for name in ("fred", "gina", "hank"))
 
 ROOM, OTHER_ROOM = RoomId(b"r" * 32), RoomId(b"o" * 32)
 SECRET = RoomSecret(b"s" * 32)
@@ -96,6 +97,27 @@ class Room:
             self.membership.apply(raw)
         assert type(caught.value) is error
         assert state(self.membership) == before
+
+
+def invite(key: SigningKey) -> InviteId:
+    """Return what a statement calls an invite by."""
+    return InviteId(key.public)
+
+
+def populated(*, members_invite: bool = False) -> tuple[Room, dict[str, SigningKey]]:
+    """Return a room with somebody in every role, and a live invite by each who may have one.
+
+    Alice founded it, Bob and Hank are admins, Chuck and Eve members; Fred left, Gina was banned, Dave never came.
+    """
+    room = Room(members_invite=members_invite)
+    room.promotes(BOB, HANK)
+    room.admits(CHUCK, EVE, FRED, GINA)
+    room.says(st.leave, FRED)
+    room.says(st.remove, ALICE, GINA.id, True)
+    keys = {"founder": room.invites("founder's"), "admin": room.invites("admin's", by=BOB)}
+    if members_invite:
+        keys["member"] = room.invites("member's", by=CHUCK)
+    return room, keys
 
 
 def state(membership: Membership) -> dict[str, object]:
