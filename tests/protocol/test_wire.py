@@ -174,5 +174,6 @@ def test_any_bytes_are_arrays_or_malformed(drawn, data) -> None:
     except BackchannelError:
         return
     assert {type(array) for array in arrays} <= {tuple}
-    if not any(isinstance(item, float | dict | msgpack.ExtType) for array in arrays for item in array):
-        assert list(wire.unpack_all(b"".join(wire.pack(*array) for array in arrays), 10 * MOST)) == arrays
+    packed = b"".join(wire.pack(*array) for array in arrays)
+    again = wire.unpack_all(packed, 10 * MOST)
+    assert b"".join(wire.pack(*array) for array in again) == packed  # as bytes: no NaN equals itself
