@@ -20,6 +20,7 @@ from typing import Final
 import nacl.bindings
 import nacl.exceptions
 
+from protocol import limits
 from protocol.content import Aside, Kind, decode_aside, encode_aside
 from protocol.errors import BadCard, CannotOpen
 from protocol.primitives import (
@@ -86,7 +87,15 @@ def recipient_generation(body: bytes) -> int:
     """Return which of the recipient's generations ``body`` claims to be sealed to; raise ``CannotOpen``."""
     if len(body) < OVERHEAD:
         raise CannotOpen("too short")
-    return int.from_bytes(body[:_GENERATION])
+    return _generation(body[:_GENERATION])
+
+
+def _generation(field: bytes) -> int:
+    """Return a generation that a card can have: whoever looks one up need not mind how far eight bytes count."""
+    generation = int.from_bytes(field)
+    if generation >= limits.TIME:
+        raise CannotOpen("generation out of range")
+    return generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,7 @@ def unseal(body: bytes, secret: SealingSecret, key: SealingKey) -> Unsealed:
         inner = nacl.bindings.crypto_box_seal_open(body[_GENERATION:], key, secret)
     except nacl.exceptions.CryptoError:
         raise CannotOpen("authentication") from None
-    return Unsealed(PeerId(inner[:32]), int.from_bytes(inner[32:_HEADER]), inner[_HEADER:])
+    return Unsealed(PeerId(inner[:32]), _generation(inner[32:_HEADER]), inner[_HEADER:])
 
 
 def open_box(unsealed: Unsealed, route: Route, secret: SealingSecret, sender: SealingKey) -> Aside:
