@@ -60,6 +60,8 @@ def complain(line: str) -> None:
 def _explained(error: Exception) -> tuple[str, int, str]:
     """Return code, exit code and a sentence in one safe line."""
     match error:
+        case UsageError(detail=detail) if detail:
+            code, exit_code, message = error.code, error.exit_code, f"{detail[0].upper()}{detail[1:]}."
         case BackchannelError():
             code, exit_code, message = error.code, error.exit_code, str(error)
         case click.ClickException():

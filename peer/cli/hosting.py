@@ -62,10 +62,10 @@ async def _opened(peer: Peer, out: Output, title: str, nick: str | None, address
     else:
         if known.relay.rpartition("/")[2] != addresses[0].key:
             raise UsageError(f"the room {name} is on another relay: choose another name")
-        if nick is not None:
-            out.note(f"--nick is for a new room; {name} is one of yours already.")
         peer.relay_at(words)
         room = await peer.attach(name, reading=reading, present=True, timeout=_PATIENCE)
+        if nick not in (None, mine := next(member.person.nick for member in room.members() if member.self)):
+            out.note(f"You are {mine} in {name}: a nick is chosen once.")
         invite = await room.invite(timeout=_PATIENCE)
     out.result(invite)
     return room

@@ -135,7 +135,8 @@ def command(*, lasting: bool = False) -> Callable[[Work], click.Command]:
             from peer.cli.running import run_to_its_end
 
             profile = click.get_current_context().ensure_object(Profile)
-            run_to_its_end(work(profile, Output(json=json), **options), lasting=lasting)
+            out = Output(json=json)
+            run_to_its_end(work(profile, out, **options), out, lasting=lasting)
 
         return click.command()(_JSON(_HOME_AFTER(EPHEMERAL(run))))
 

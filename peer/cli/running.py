@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import signal
 import stat
@@ -19,17 +20,43 @@ from typing import Any
 import click
 
 from peer.cli.errors import ClosedPipe
+from peer.cli.output import Output
 
 
-def run_to_its_end(work: Coroutine[Any, Any, None], *, lasting: bool) -> None:
+class _Connection(logging.Handler):
+    """Tells a person that the relay was lost, and that it is back."""
+
+    def __init__(self, out: Output) -> None:
+        super().__init__(logging.INFO)
+        self._out = out
+        self._lost = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lost = record.levelno > logging.INFO
+        if lost or self._lost:
+            self._out.note(f"-- {record.getMessage()}")
+        self._lost = lost
+
+
+def run_to_its_end(work: Coroutine[Any, Any, None], out: Output, *, lasting: bool) -> None:
     """Run ``work``; raise click's ``Exit`` when a signal ended it, with the code that a shell would give.
 
     A ``lasting`` command exits with 0 on SIGTERM and SIGHUP: it was asked to end and did.
     """
+    _quiet_logs(out, lasting=lasting)
     try:
         asyncio.run(_ended_by_signals(work, lasting=lasting))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+
+
+def _quiet_logs(out: Output, *, lasting: bool) -> None:
+    """Keep logs off stderr, which is for sentences; a command that lasts says when its relay comes and goes."""
+    if not os.environ.get("BACKCHANNEL_DEBUG"):
+        logging.getLogger().addHandler(logging.NullHandler())
+    log = logging.getLogger("backchannel")
+    log.setLevel(logging.INFO)
+    log.handlers = [_Connection(out)] if lasting else []
 
 
 async def _ended_by_signals(work: Coroutine[Any, Any, None], *, lasting: bool) -> None:
