@@ -115,7 +115,7 @@ class Attachment:
         room, place, goal = self.room, self.place, self._goal()
         for index in range(place.log + 1, goal.log + 1):
             place = place._replace(log=index)
-            yield envelope.Statement(room.id, index, room.membership.log[index - 1]).encode(), place
+            yield room.statement(index), place
         if not self.end:
             for revision, raw in room.roster.after(place.card):
                 place = place._replace(card=revision)

@@ -16,7 +16,7 @@ from protocol.primitives import PeerId, RoomId
 class Attendance:
     """See the module's text."""
 
-    __slots__ = ("_announced", "_attached", "_changed", "revision")
+    __slots__ = ("_announced", "_attached", "_changed", "_snapshot", "revision")
 
     def __init__(self) -> None:
         self._attached: dict[PeerId, int] = {}
@@ -24,6 +24,8 @@ class Attendance:
         self._announced: dict[PeerId, None] = {}
         """Whom the room has been told to be present, in a dict for its order."""
         self._changed: dict[PeerId, None] = {}
+        self._snapshot = b""
+        """Everybody present, said in ``revision``; empty if nobody has asked since."""
         self.revision = 0
 
     def come(self, peer: PeerId) -> None:
@@ -47,13 +49,16 @@ class Attendance:
             del self._announced[peer]
         if came or went:
             self.revision += 1
+            self._snapshot = b""
         return came, went
 
     def snapshot(self, room: RoomId) -> bytes:
         """Return everybody present, as PRESENCE envelopes joined: parts of it would be wrong alone."""
-        everybody = iter(self._announced)
-        first = envelope.Presence(room, True, tuple(islice(everybody, limits.PRESENT)), ())
-        return first.encode() + b"".join(presence_changes(room, list(everybody), []))
+        if not self._snapshot:
+            everybody = iter(self._announced)
+            first = envelope.Presence(room, True, tuple(islice(everybody, limits.PRESENT)), ())
+            self._snapshot = first.encode() + b"".join(presence_changes(room, list(everybody), []))
+        return self._snapshot
 
 
 def presence_changes(room: RoomId, came: list[PeerId], went: list[PeerId]) -> Iterator[bytes]:

@@ -32,6 +32,7 @@ PLAIN, CHAIN_KEYS = 0, 1
 _AROUND: Final = 128
 """What an envelope holds beside a statement, card or body, at most, in bytes."""
 _MESSAGE: Final = int(Kind.MESSAGE)
+_STATEMENT: Final = int(Kind.STATEMENT)
 _NOTHING: Final = Stream((0,), 0)
 
 
@@ -63,6 +64,10 @@ class Room:
         """Return the asides to ``peer``, to be read."""
         return self._asides.get(peer, _NOTHING)
 
+    def statement(self, index: int) -> bytes:
+        """Return the encoded STATEMENT for the place ``index`` (from 1) of the log."""
+        return wire.pack(_STATEMENT, self.id, index, self.membership.log[index - 1])
+
     # -- what is said to everybody --------------------------------------------------------------------------------
 
     def _make_room(self, size: int) -> None:
@@ -79,7 +84,7 @@ class Room:
         self._make_room(len(raw) + _AROUND)
         statement = self.membership.apply(raw)
         index = self.membership.index
-        self.broadcast.add(envelope.Statement(self.id, index, raw).encode())
+        self.broadcast.add(self.statement(index))
         match statement:
             case st.Admit():
                 self.newest_admission = index

@@ -190,7 +190,7 @@ class LogFetch:
         index = self.index
         while index < self.last and size < CHUNK:
             index += 1
-            part = envelope.Statement(self.room.id, index, self.room.membership.log[index - 1]).encode()
+            part = self.room.statement(index)
             parts.append(part)
             size += len(part)
         if index >= self.last:

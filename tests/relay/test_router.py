@@ -1,0 +1,344 @@
+"""The router over real sockets: who gets in, who is cut, and that nobody suffers for another.
+
+The relay runs in a thread of this process, its clients are plain DEALER sockets with keys of their own: what a hostile
+client could do, they can do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import zmq
+from zmq.utils import z85
+
+import protocol
+from protocol import envelope, limits
+from protocol import statement as st
+from protocol.address import HostPort
+from protocol.envelope import Accepted, Attached, GoingAway, Message, Presence, Refused, Welcome
+from protocol.identity import Identity, SigningKey, hello_content
+from protocol.limits import RelayLimits
+from protocol.membership import START, Membership
+from protocol.primitives import InviteId, Label
+from relay.core.core import Core
+from relay.key import public_key
+from relay.router import CannotListen, Router, monotonic_ms
+
+PATIENCE = 20.0
+SECRET = bytes(range(1, 33))
+PUBLIC = public_key(SECRET)
+
+
+class Relay:
+    """A relay in a thread. Its revival is over at once: the core is told that it started long ago."""
+
+    def __init__(self, bounds: RelayLimits, connections: int = 1_000) -> None:
+        self.core = Core(PUBLIC, b"incarnation16byt", bounds, monotonic_ms() - limits.REVIVAL)
+        self.router = Router(self.core, HostPort("127.0.0.1", 0), SECRET, connections)
+        self.endpoint = f"tcp://127.0.0.1:{self.router.port}"
+        self._thread = threading.Thread(target=self.router.run)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.router.stop()
+        self._thread.join()
+        self.router.close()
+
+
+class Client:
+    """One connection, with the transport key that it should not share."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], relay: Relay, identity: Identity, server_key: bytes
+    ) -> None:
+        self.relay = relay
+        self.identity = identity
+        public, secret = zmq.curve_keypair()
+        self.transport = z85.decode(public)
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
+        self.socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
+        self.socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.RECONNECT_IVL, 60_000)
+        self.disconnected = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self.socket.connect(relay.endpoint)
+        self.seen: list[envelope.Delivery] = []
+        self._requests = itertools.count(1)
+
+    def leaves(self) -> None:
+        if not self.socket.closed:
+            self.socket.disable_monitor()
+            self.socket.close()
+
+    def request(self) -> bytes:
+        return next(self._requests).to_bytes(16)
+
+    def sends(self, *requests: envelope.Request) -> None:
+        self.socket.send(b"".join(r.encode() for r in requests))
+
+    def waits(self, until: Callable[[envelope.Delivery], bool]) -> envelope.Delivery:
+        """Return the first delivery, seen or to come, that ``until`` is true of."""
+        deadline = time.monotonic() + PATIENCE
+        looked = 0
+        while True:
+            for delivery in self.seen[looked:]:
+                looked += 1
+                if until(delivery):
+                    return delivery
+            left = deadline - time.monotonic()
+            assert left > 0, self.seen
+            assert self.socket.poll(left * 1_000), self.seen
+            self.seen += envelope.decode_deliveries(self.socket.recv())
+
+    def sees(self, kind: type[envelope.Delivery]) -> envelope.Delivery:
+        return self.waits(lambda delivery: isinstance(delivery, kind))
+
+    def is_cut(self) -> bool:
+        """Wait until the relay has ended the connection."""
+        return bool(self.disconnected.poll(PATIENCE * 1_000))
+
+    def hello(self, **changes: object) -> envelope.Hello:
+        signature = self.identity.sign(Label.HELLO, hello_content(PUBLIC, self.transport))
+        fields = {
+            "id": self.request(),
+            "version": protocol.VERSION,
+            "identity": self.identity.id,
+            "signature": signature,
+        }
+        return envelope.Hello(**(fields | changes))
+
+    def arrives(self) -> Client:
+        self.sends(self.hello())
+        self.sees(Welcome)
+        return self
+
+    def asks(self, request: envelope.Request) -> str:
+        self.sends(request)
+
+        def answers(delivery: envelope.Delivery) -> bool:
+            return (isinstance(delivery, Accepted) and request.id in delivery.ids) or (
+                isinstance(delivery, (Refused, Attached)) and delivery.id == request.id
+            )
+
+        answer = self.waits(answers)
+        return answer.reason if isinstance(answer, Refused) else type(answer).__name__
+
+    def attaches(self, room: bytes) -> str:
+        return self.asks(envelope.Attach(self.request(), room, True, 0, START, 0, 0))
+
+    def post(self, room: bytes, body: bytes, to: bytes | None = None) -> envelope.Post:
+        return envelope.Post(self.request(), room, to, 4, 0, body)
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    with running(RelayLimits()) as relay:
+        yield relay
+
+
+@contextlib.contextmanager
+def running(bounds: RelayLimits, **how: int) -> Iterator[Relay]:
+    relay = Relay(bounds, **how)
+    try:
+        yield relay
+    finally:
+        relay.stop()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Client]]:
+    context = zmq.Context()
+    clients: list[Client] = []
+
+    def make(relay: Relay, identity: Identity | None = None, server_key: bytes = PUBLIC) -> Client:
+        clients.append(Client(context, relay, identity or Identity.generate(), server_key))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.leaves()
+    context.destroy(linger=0)
+
+
+def meet(founder: Client, *others: Client) -> bytes:
+    """Open a room in which all are members and attached; return its id. The log has two statements and theirs."""
+    found = st.found(founder.identity, bytes(16), 0, False, b"")
+    log = Membership(found)
+    assert founder.asks(envelope.Submit(founder.request(), log.room, found)) == "Accepted"
+    key = SigningKey.generate()
+    statements = [(founder, st.grant(founder.identity, log.room, log.anchor, InviteId(key.public), 0, 0))]
+    log.apply(statements[0][1])
+    statements += [(other, st.admit(other.identity, log.room, log.anchor, key)) for other in others]
+    for client, raw in statements:
+        assert client.asks(envelope.Submit(client.request(), log.room, raw)) == "Accepted"
+    for client in (founder, *others):
+        assert client.attaches(log.room) == "Attached"
+    return log.room
+
+
+def test_messages_travel(relay, connect):
+    alice, bob, chuck = (connect(relay).arrives() for _ in range(3))
+    room = meet(alice, bob, chuck)
+    assert alice.asks(alice.post(room, b"for all")) == "Accepted"
+    assert alice.asks(alice.post(room, b"for bob", bob.identity.id)) == "Accepted"
+    assert alice.asks(alice.post(room, b"the end")) == "Accepted"
+    for client in (alice, bob, chuck):
+        client.waits(lambda d: isinstance(d, Message) and d.body == b"the end")
+    bodies = [[(m.body, m.direct) for m in c.seen if isinstance(m, Message)] for c in (alice, bob, chuck)]
+    public = [(b"for all", False), (b"the end", False)]
+    assert bodies == [public, [public[0], (b"for bob", True), public[1]], public]
+
+
+def test_the_welcome_says_what_time_it_is(relay, connect):
+    welcome = connect(relay).arrives().sees(Welcome)
+    assert abs(welcome.clock - time.time() * 1_000) < 60_000
+    assert welcome.incarnation == b"incarnation16byt"
+
+
+def test_nobody_gets_in_under_anothers_name(relay, connect):
+    alice, eve = connect(relay).arrives(), connect(relay)
+    eve.sends(eve.hello(identity=alice.identity.id))
+    assert eve.sees(Refused).reason == "bad-hello"
+    assert eve.is_cut()
+
+
+def test_a_hello_serves_for_one_connection(relay, connect):
+    """The signature names the transport key: overheard or given away, it is of no use on another connection."""
+    alice, eve = connect(relay), connect(relay)
+    hello = alice.hello()
+    eve.sends(hello)
+    assert eve.sees(Refused).reason == "bad-hello"
+    alice.sends(hello)
+    alice.sees(Welcome)
+
+
+def test_without_curve_nobody_gets_in(relay, connect):
+    context = zmq.Context()
+    plain = context.socket(zmq.DEALER)
+    monitor = plain.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_DISCONNECTED)
+    plain.connect(relay.endpoint)
+    plain.send(b"hello?")
+    assert monitor.poll(PATIENCE * 1_000)
+    context.destroy(linger=0)
+    connect(relay).arrives()
+
+
+def test_a_client_that_wants_another_relay_does_not_talk_to_this_one(relay, connect):
+    stray = connect(relay, server_key=public_key(bytes(32)))
+    stray.sends(stray.hello())
+    assert stray.is_cut()
+
+
+def test_a_message_of_several_parts_is_an_attack(relay, connect):
+    alice, eve = connect(relay).arrives(), connect(relay).arrives()
+    eve.socket.send_multipart([envelope.Ping(eve.request()).encode()] * 3)
+    assert eve.is_cut()
+    assert alice.asks(envelope.Ping(alice.request())) == "Accepted"
+
+
+def test_several_parts_before_hello_too(relay, connect):
+    eve = connect(relay)
+    eve.socket.send_multipart([b""] * 1_000)
+    assert eve.is_cut()
+
+
+@pytest.mark.parametrize("rubbish", [b"", b"\xc1", b"\x93\x01\x02", b"\x90", bytes(1_000), b"\xff" * limits.FRAME])
+def test_whoever_sends_rubbish_hears_so_and_is_cut(relay, connect, rubbish):
+    eve = connect(relay).arrives()
+    eve.socket.send(rubbish)
+    assert eve.sees(Refused).reason == "malformed"
+    assert eve.is_cut()
+
+
+def test_a_frame_over_a_mebibyte_is_not_even_taken(relay, connect):
+    eve = connect(relay).arrives()
+    eve.socket.send(bytes(limits.FRAME + 4_096))
+    assert eve.is_cut()
+    connect(relay).arrives()
+
+
+def test_whoever_comes_again_is_another_connection(relay, connect):
+    alice = connect(relay).arrives()
+    room = meet(alice, connect(relay).arrives())
+    alice.leaves()
+    again = connect(relay, alice.identity).arrives()
+    assert again.attaches(room) == "Attached"
+
+
+def test_presence_follows_the_connection(relay, connect):
+    alice, bob = connect(relay).arrives(), connect(relay).arrives()
+    room = meet(alice, bob)
+    alice.waits(lambda d: isinstance(d, Presence) and bob.identity.id in d.online)
+    bob.leaves()
+    alice.waits(lambda d: isinstance(d, Presence) and bob.identity.id in d.offline)
+    again = connect(relay, bob.identity).arrives()
+    assert again.attaches(room) == "Attached"
+    seen = len(alice.seen)
+    alice.waits(lambda d: isinstance(d, Presence) and bob.identity.id in d.online and d in alice.seen[seen - 1 :])
+
+
+def test_a_pipe_that_is_full_delays_nobody(relay, connect):
+    """Bob stops reading; Alice and Chuck go on; when Bob reads again, he gets everything that is kept, in order."""
+    alice, bob, chuck = (connect(relay).arrives() for _ in range(3))
+    room = meet(alice, bob, chuck)
+    bodies = [b"%06d" % number + bytes(60_000) for number in range(120)]
+    for body in bodies:
+        assert alice.asks(alice.post(room, body)) == "Accepted"
+        chuck.waits(lambda d, body=body: isinstance(d, Message) and d.body == body)
+    bob.waits(lambda d: isinstance(d, Message) and d.body == bodies[-1])
+    assert [m.body for m in bob.seen if isinstance(m, Message)] == bodies
+
+
+def test_whoever_never_says_hello_is_cut(relay, connect, monkeypatch):
+    monkeypatch.setattr("relay.router.HELLO_WAIT", 0)
+    with socket.create_connection(("127.0.0.1", relay.router.port)) as silent:
+        silent.settimeout(PATIENCE)
+        with contextlib.suppress(ConnectionError):
+            while silent.recv(1_024):
+                pass
+
+
+def test_connections_over_the_limit_are_cut_at_once(connect):
+    with running(RelayLimits(), connections=1) as relay:
+        alice = connect(relay).arrives()
+        with socket.create_connection(("127.0.0.1", relay.router.port)) as other:
+            other.settimeout(PATIENCE)
+            with contextlib.suppress(ConnectionError):
+                while other.recv(1_024):
+                    pass
+        assert alice.asks(envelope.Ping(alice.request())) == "Accepted"
+
+
+def test_a_relay_that_stops_says_so(connect):
+    with running(RelayLimits()) as relay:
+        alice = connect(relay).arrives()
+    alice.sees(GoingAway)
+
+
+def test_an_address_that_is_taken_is_one_sentence(relay):
+    with pytest.raises(CannotListen, match="address already in use"):
+        Router(relay.core, HostPort("127.0.0.1", relay.router.port), SECRET, 10)
+
+
+def test_a_fault_in_the_core_costs_one_connection(relay, connect, monkeypatch, caplog):
+    alice, eve = connect(relay).arrives(), connect(relay).arrives()
+    receive = relay.core.receive
+
+    def faulty(connection: bytes, frame: bytes, now: int) -> None:
+        if b"trigger" in frame:
+            raise KeyError("what was whispered")
+        receive(connection, frame, now)
+
+    monkeypatch.setattr(relay.core, "receive", faulty)
+    eve.socket.send(b"trigger")
+    assert eve.is_cut()
+    assert alice.asks(envelope.Ping(alice.request())) == "Accepted"
+    assert "KeyError" in caplog.text
+    assert "whispered" not in caplog.text
