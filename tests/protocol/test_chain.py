@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random as chance
-import time
 
 import pytest
 from hypothesis import given
@@ -201,14 +200,13 @@ def test_attack_13_nobody_but_the_chain_s_owner_makes_a_receiver_step_at_all(mon
     refused(bob, body[:32] + (999).to_bytes(2) + body[34:])
     refused(bob, body[:-1] + bytes([body[-1] ^ 1]))
     assert steps == []
-    monkeypatch.undo()
 
     line.skips(998)
     last = line.says("last")
-    begun = time.perf_counter()
+    steps.clear()
     assert header(last).counter == 999
     assert bob.open(last, MESSAGE) == said("last")
-    assert time.perf_counter() - begun < 0.1
+    assert len(steps) == 1_000  # 999 of the chain, and the message key
 
 
 def test_attack_22_a_chain_shared_later_opens_nothing_from_before() -> None:
