@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -119,16 +119,20 @@ class Room(Moderated):
                     self._core.outbox.give_up(message)
                 self._link.forget(message)
 
-    def ready(self) -> list[Message | Event]:
-        """Return what has come so far without waiting, messages merged by the relay's time, the room's first."""
+    def ready(self) -> Iterator[Message | Event]:
+        """Yield what has come so far: events, then messages merged by the relay's time, the room's first.
+
+        A message counts as shown when the next thing is asked for: who fails to show one gets it, and the rest, again.
+        """
         items = list(self._link.items)
         self._link.items.clear()
         events = [item for item in items if isinstance(item, Event)]
         messages = [item for item in items if isinstance(item, Message)]
         messages.sort(key=lambda message: (message.received_at, message.direct))
+        yield from events
         for message in messages:
+            yield message
             self._hand_out(message)
-        return [*events, *messages]
 
     async def next(self) -> Message | Event:
         """Wait for the next message or event; raise what ended the room."""

@@ -96,14 +96,10 @@ class _Talk:
 
     async def receive(self) -> None:
         """Show what comes, until the room ends."""
-        from peer.core.events import Message
-
+        for thing in self._room.ready():
+            self._out.happening(thing)
         while True:
-            thing = await self._room.next()
-            if isinstance(thing, Message):
-                self._out.result(thing)
-            else:
-                self._out.event(thing)
+            self._out.happening(await self._room.next())
 
     async def read(self) -> None:
         """Do what the lines say, until they end and all are sent."""

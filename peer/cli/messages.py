@@ -120,11 +120,11 @@ async def _print_messages(room: Room, out: Output, count: int | None, *, direct:
     printed = 0
     while count is None or printed < count:
         thing = await room.next()
-        if not isinstance(thing, Message):
-            out.event(thing)
-        elif thing.direct or not direct:
-            out.result(thing)
+        if isinstance(thing, Message):
+            if direct and not thing.direct:
+                continue
             printed += 1
+        out.happening(thing)
 
 
 @command()
@@ -134,11 +134,8 @@ async def poll(profile: Profile, out: Output, room: str) -> None:
 
     That is the room's messages and the asides to you, in the relay's order, each once in the life of your profile.
     """
-    from peer.core.events import Message, Reading
+    from peer.core.events import Reading
 
     async with profile.open() as peer, await peer.attach(room, reading=Reading.UNSHOWN) as attached:
         for thing in attached.ready():
-            if isinstance(thing, Message):
-                out.result(thing)
-            else:
-                out.event(thing)
+            out.happening(thing)

@@ -182,12 +182,12 @@ class Output:
             padded = [cell + " " * (most - width(cell)) for cell, most in zip(row, widths, strict=True)]
             self.write("  ".join(padded).rstrip())
 
-    def event(self, event: Event) -> None:
-        """Print something that happened beside the messages: with JSON on stdout, else on stderr."""
-        if self.json:
-            self.result(event)
+    def happening(self, thing: Message | Event) -> None:
+        """Print what happened in a room: messages on stdout, and what is beside them there with JSON alone."""
+        if self.json or isinstance(thing, Message):
+            self.result(thing)
         else:
-            complain("  ".join(cells(event, colour=self._colour and wants_colour(sys.stderr))))
+            complain("  ".join(cells(thing, colour=self._colour and wants_colour(sys.stderr))))
 
     def note(self, text: str) -> None:
         """Say something on stderr, to people alone."""

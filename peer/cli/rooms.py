@@ -115,4 +115,4 @@ async def who(profile: Profile, out: Output, room: str) -> None:
     async with profile.open() as peer, await peer.attach(room, reading=Reading.NOTHING) as attached:
         out.table(attached.members())
         for warning in attached.warnings():
-            out.event(warning)
+            out.happening(warning)
