@@ -172,8 +172,10 @@ class Peer:
         known = self._store.room_by_id(invite.room)
         anchor = invite.anchor
         if known and (log := _log(self._store, known.id)):
-            # who left must have seen that: the invite may be older
-            anchor = max(anchor, Membership.fold(log).anchor, key=lambda place: place.index)
+            membership = Membership.fold(log)
+            if identity.id not in membership.members:
+                # who left must have seen that, and the invite may be older
+                anchor = max(anchor, membership.anchor, key=lambda place: place.index)
         if known is None or not known.attached_at:
             known = self._store.add_room(
                 invite.room,

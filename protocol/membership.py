@@ -160,9 +160,17 @@ class Membership:
         ``FounderStays``, ``TooManyMembers``, ``TooManyStatements``, or ``BadStatement`` and what is below it:
         ``AlreadyStated``, ``AlreadyMember``, ``StaleAnchor``, ``InviteEnded``, ``InviteSpent``.
         """
+        statement = self.check(raw)
+        self.log.append(raw)
+        self.heads.append(next_head(self.head, raw))
+        self._known.add(st.statement_id(raw))
+        self._carry_out(statement)
+        return statement
+
+    def check(self, raw: bytes) -> st.Anchored:
+        """Verify ``raw`` and check it against the rules as ``apply`` does, and change nothing."""
         statement = st.decode(raw)
-        known = st.statement_id(raw)
-        if known in self._known:
+        if self.knows(raw):
             raise AlreadyStated
         if self.closed:
             raise RoomClosed
@@ -170,14 +178,10 @@ class Membership:
             raise BadStatement("a second FOUND")
         if statement.room != self.room:
             raise BadStatement("another room's")
-        self._check(statement)
-        self.log.append(raw)
-        self.heads.append(next_head(self.head, raw))
-        self._known.add(known)
-        self._carry_out(statement)
+        self._check_rules(statement)
         return statement
 
-    def _check(self, statement: st.Anchored) -> None:
+    def _check_rules(self, statement: st.Anchored) -> None:
         match statement:
             case st.Grant():
                 self._check_grant(statement)

@@ -162,6 +162,7 @@ class RoomCore:
         last = self._refreshed or self._room.attached_at
         restarted = welcome.incarnation != self._read_under
         self.inbox.away = last > 0 and (restarted or now - last > self._retention)
+        self.inbox.connected(welcome.incarnation, self._retention, now)
         self._begin(now)
         return None
 
@@ -268,11 +269,9 @@ class RoomCore:
         self._cursors = (delivery.room_number, delivery.aside_number)
         self._attached_since = now
         self._caught_up = True
-        self.inbox.away = False
         self._note_attached(now)
-        self.inbox.attached(welcome.incarnation, welcome.retention_s * limits.SECOND)
-        self.inbox.retry(("head",), now)
-        for raw in lacking:
+        self.inbox.attached(now)
+        for raw in filter(self._still_binds, lacking):
             self._restrictions[raw] = now
             self._request(ev.Submit(new_message_id(), self._room.id, raw))
         if restarted:
@@ -378,6 +377,8 @@ class RoomCore:
         elif identifier == self._attaching:
             if isinstance(error, UnknownRoom) and self.roster.membership and not self._restored:
                 self._restore()
+            elif isinstance(error, NotMember) and self.roster.is_member(self.roster.me):
+                self._end(NotMember("you were removed meanwhile, or the relay lost your admission in a restart"))
             else:
                 self._end(error)
         elif self.outbox.refused(identifier, error):
@@ -404,6 +405,14 @@ class RoomCore:
         else:
             self._end(error)
 
+    def _still_binds(self, restriction: bytes) -> bool:
+        """Say whether the log lacks a restriction that it must take: its signer's right may be lost with the old log."""
+        try:
+            self.roster.membership.check(restriction)  # type: ignore[union-attr]  # attached, so there is a log
+        except BackchannelError:
+            return False
+        return True
+
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def tick(self, now: int) -> None:
@@ -420,6 +429,8 @@ class RoomCore:
         if self._reading is not Reading.NOTHING and now - self._refreshed >= _REFRESH:
             self._note_attached(now)
         for raw, since in list(self._restrictions.items()):
-            if now - max(since, self._attached_since) >= limits.UNRESOLVED:
+            if not self._still_binds(raw):
+                del self._restrictions[raw]
+            elif now - max(since, self._attached_since) >= limits.UNRESOLVED:
                 del self._restrictions[raw]
                 self.roster.sound(AlarmKind.WITHHELD, b"", "The relay does not take a removal that you know of.", now)
