@@ -62,7 +62,7 @@ CREATE TABLE seen (
 CREATE UNIQUE INDEX seen_counter ON seen (room, sender, stream, counter);
 CREATE TABLE streams (
     room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, sender BLOB NOT NULL, stream BLOB NOT NULL,
-    next INTEGER NOT NULL, PRIMARY KEY (room, sender, stream)) STRICT, WITHOUT ROWID;
+    next INTEGER NOT NULL, away INTEGER NOT NULL, PRIMARY KEY (room, sender, stream)) STRICT, WITHOUT ROWID;
 CREATE TABLE missing (
     room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, sender BLOB NOT NULL, stream BLOB NOT NULL,
     counter INTEGER NOT NULL, noticed_at INTEGER NOT NULL, away INTEGER NOT NULL,

@@ -7,6 +7,7 @@ whether it is an aside, is what opened it says, never what the envelope says.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -35,6 +36,12 @@ _GRACE: Final = 5 * limits.SECOND
 _JUMP: Final = 1_000
 _WAITING: Final = 4_096
 _ASK_AFTER: Final = 2 * limits.SECOND
+_ASKS: Final = 8
+"""Questions in one tick: a member that floods the room with what nobody can open makes nobody work for it."""
+_FORGET: Final = limits.MINUTE
+"""How often what was handled long ago is forgotten."""
+_UNREAD: Final = b"missed"
+"""With the message's id, the stream of what could not be opened: nothing of it is proven, so it stands for nothing."""
 
 
 class _Wait(Exception):
@@ -45,12 +52,18 @@ class _Wait(Exception):
         self.why = why
 
 
-@dataclass(slots=True)
-class _Waiting:
+@dataclass(slots=True, eq=False)
+class _Arrival:
+    """A delivery, and how it came."""
+
     message: ev.Message
-    why: tuple[object, ...]
     since: int
     backlog: bool
+    """It was retained before this process attached for the first time."""
+    incarnation: bytes
+    """Of the relay that delivered it: heads belong to one."""
+    why: tuple[object, ...] = ()
+    """What it waits for."""
     asked: bool = False
 
 
@@ -81,19 +94,38 @@ class Inbox:
         """Read as ``reading`` says."""
         self._store, self._room, self._keys, self._roster = store, room, keys, roster
         self._outbox, self._emit, self._reading = outbox, emit, reading
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_Arrival] = []
         self._handled: dict[tuple[bytes, bytes], tuple[int, bytes]] = {}
+        """When each message was taken, and under which incarnation of the relay."""
+        self._forgot_at = 0
         self._incarnation = b""
         self._retention = limits.RETENTION_CAP
+        self._started: int | None = None
         self.away = False
         """Whether the profile was away for longer than retention, so that what is missing was *missed*."""
         self.receipts: Callable[[], int] | None = None
         """Returns the delay of a receipt in ms; None: none are sent."""
         self.want_card: Callable[[PeerId, int], None] = lambda _peer, _generation: None
 
-    def attached(self, incarnation: bytes, retention: int) -> None:
+    def connected(self, incarnation: bytes, retention: int, now: int) -> None:
         """Note under which incarnation of the relay messages come from now on, and its retention in ms."""
         self._incarnation, self._retention = incarnation, min(retention, limits.RETENTION_CAP)
+        if self._started is None:
+            self._started = now
+        if self.away:
+            self._store.write("UPDATE streams SET away = 1 WHERE room = ?", self._room.id)
+
+    def attached(self, now: int) -> None:
+        """Take up what waited when the last connection ended; what is missing from now on is a gap."""
+        if self.away:
+            self._store.write_many(
+                "INSERT OR IGNORE INTO streams VALUES (?, ?, ?, 1, 1)",
+                [(self._room.id, peer, ASIDES) for peer in self._roster.others()],
+            )
+        self.away = False
+        self.retry(("head",), now)
+        for waiting in self._waiting:
+            self._want(waiting)
 
     # -- the way of a message -----------------------------------------------------------------------------------------
 
@@ -101,28 +133,29 @@ class Inbox:
         """Take one delivery. ``backlog``: it was retained before this process attached for the first time."""
         if message.sender == self._roster.me:
             return
-        key = (message.sender, message.id)
-        if key in self._handled:
-            # after a restart of the relay, posts that it may not have taken are sent again by honest members
-            if self._handled[key][1] == self._incarnation:
-                self._say(EventKind.DUPLICATE, "sent a message that was shown already again", PeerId(message.sender))
+        handled = self._handled.get((message.sender, message.id))
+        if handled and handled[1] == self._incarnation:
+            self._say(EventKind.DUPLICATE, "sent a message that was shown already again", PeerId(message.sender))
             return
-        try:
-            self._take(message, now, backlog=backlog)
-        except _Wait as wait:
-            self._keep_waiting(_Waiting(message, wait.why, now, backlog), now)
-        except BackchannelError as error:
-            self._missed(message, error.code, now)
+        self._try(_Arrival(message, now, backlog, self._incarnation), now)
 
-    def _take(self, message: ev.Message, now: int, *, backlog: bool) -> None:
-        opened = self._open_aside(message) if message.direct else self._open_room(message, now)
-        if not self._stands(opened, now):
+    def _try(self, arrival: _Arrival, now: int) -> None:
+        try:
+            self._take(arrival, now)
+        except _Wait as wait:
+            arrival.why = wait.why
+            self._keep_waiting(arrival, now)
+        except BackchannelError as error:
+            self._missed(arrival.message, error.code, now)
+
+    def _take(self, arrival: _Arrival, now: int) -> None:
+        opened = self._open_aside(arrival.message) if arrival.message.direct else self._open_room(arrival, now)
+        if not self._stands(opened, arrival, now):
             return
-        if self._reading is Reading.NOTHING:
-            if isinstance(opened.content, Receipt):
-                self._outbox.received(opened.content.message, opened.sender)
-            return
-        self._record(message, opened, now, backlog=backlog)
+        if self._reading is not Reading.NOTHING:
+            self._record(arrival, opened, now)
+        elif isinstance(opened.content, Receipt):
+            self._outbox.received(opened.content.message, opened.sender)
 
     def _open_aside(self, message: ev.Message) -> _Opened:
         generation = seal.recipient_generation(message.body)
@@ -156,12 +189,13 @@ class Inbox:
             sender_generation=unsealed.sender_generation,
         )
 
-    def _open_room(self, message: ev.Message, now: int) -> _Opened:
+    def _open_room(self, arrival: _Arrival, now: int) -> _Opened:
+        message = arrival.message
         head = ch.header(message.body)
         received = self._chain(head.chain)
         if received is None:
             # who is cut out of the sender's view never gets the chain, but is to learn of the other view
-            self._hold_against_log(PeerId(message.sender), head.anchor, now)
+            self._hold_against_log(PeerId(message.sender), head.anchor, arrival, now)
             raise _Wait(("chain", head.chain))
         if received.sender != message.sender:
             raise CannotOpen("another sender's chain")
@@ -177,15 +211,17 @@ class Inbox:
             made_at=received.state.made_at,
         )
 
-    def _hold_against_log(self, sender: PeerId, anchor: Anchor, now: int) -> Membership:
+    def _hold_against_log(self, sender: PeerId, anchor: Anchor, arrival: _Arrival, now: int) -> Membership:
         """Compare the log that ``sender`` folded with one's own.
 
-        Raise ``_Wait`` if it is ahead, an alarm if it differs.
+        Raise ``_Wait`` if it is ahead, an alarm if it differs: but not if a restart of the relay came between.
         """
         membership = self._roster.membership
         agrees = membership.agrees(anchor) if membership else None
         if membership is None or agrees is None:
             raise _Wait(("head", anchor.index))
+        if not agrees and arrival.incarnation != self._incarnation:
+            raise CannotOpen("from before the relay was restarted")
         if not agrees:
             who = self._roster.person(sender).label
             what = f"{who} sees another room than you do: the relay shows two, or {who} lies"
@@ -193,9 +229,9 @@ class Inbox:
             raise CannotOpen("from another view of the room")
         return membership
 
-    def _stands(self, opened: _Opened, now: int) -> bool:
+    def _stands(self, opened: _Opened, arrival: _Arrival, now: int) -> bool:
         """Hold a message against the log: say whether it counts; raise ``_Wait``, ``CannotOpen``."""
-        membership = self._hold_against_log(opened.sender, opened.anchor, now)
+        membership = self._hold_against_log(opened.sender, opened.anchor, arrival, now)
         me = membership.members.get(self._roster.me)
         if me is None:
             raise _Wait(("head", opened.anchor.index))
@@ -209,38 +245,68 @@ class Inbox:
             raise CannotOpen("on a chain from before a removal")
         return True
 
-    def _record(self, message: ev.Message, opened: _Opened, now: int, *, backlog: bool) -> None:
+    def _record(self, arrival: _Arrival, opened: _Opened, now: int) -> None:
+        """Note that a message came, and carry out and show what is new about it to this process."""
+        message = arrival.message
+        known = self._store.row(
+            "SELECT stream, counter, shown, seen_at FROM seen WHERE room = ? AND sender = ? AND message = ?",
+            *(self._room.id, opened.sender, message.id),
+        )
+        if known is not None and known["stream"] == _UNREAD + message.id:
+            known = None
+        if known is None and not self._see(message, opened, now):
+            self._say(EventKind.DUPLICATE, "used the number of an earlier message again", opened.sender)
+            return
+        if known is None or (known["stream"], known["counter"]) != (opened.stream, opened.counter):
+            # after a restart of the relay, posts that it may not have taken are sent again on another chain
+            self._count(opened, now)
+        first = (message.sender, message.id) not in self._handled
+        self._handled[message.sender, message.id] = (now, self._incarnation)
+        self._carry_out(message, opened, now, new=known is None)
+        if isinstance(opened.content, Text | Action) and first and self._is_wanted(arrival, known, now):
+            self._show(message, opened, opened.content)
+
+    def _see(self, message: ev.Message, opened: _Opened, now: int) -> bool:
+        """Record a message; say False if another one had its counter."""
+        self._store.write(
+            "DELETE FROM seen WHERE room = ? AND sender = ? AND message = ?", self._room.id, opened.sender, message.id
+        )
         new = self._store.write(
             "INSERT OR IGNORE INTO seen (room, sender, message, stream, counter, generation, seen_at) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             *(self._room.id, opened.sender, message.id, opened.stream, opened.counter, opened.generation, now),
         )
-        self._handled[message.sender, message.id] = (now, self._incarnation)
-        if new:
-            self._count(opened, now)
-            self._carry_out(message, opened, now)
-        else:
-            known = self._store.row(
-                "SELECT shown FROM seen WHERE room = ? AND sender = ? AND message = ?",
-                *(self._room.id, opened.sender, message.id),
-            )
-            if known is None:
-                self._say(EventKind.DUPLICATE, "used the number of an earlier message again", opened.sender)
-                return
-            if known["shown"] and self._reading is Reading.UNSHOWN:
-                return
-        if isinstance(opened.content, Text | Action) and (not backlog or self._reading is not Reading.LIVE):
-            self._show(message, opened, opened.content)
+        return bool(new)
 
-    def _carry_out(self, message: ev.Message, opened: _Opened, now: int) -> None:
+    def _is_wanted(self, arrival: _Arrival, known: sqlite3.Row | None, now: int) -> bool:
+        """Say whether this process shows a text; ``known``: another process of the profile, or an earlier one, saw it.
+
+        What is neither retained nor first seen since this process started is a replay, and nothing that waits for one.
+        """
+        if self._reading is Reading.UNSHOWN:
+            return known is None or not known["shown"]
+        if arrival.backlog:
+            return self._reading is Reading.BACKLOG
+        if known is None or known["seen_at"] >= (self._started or 0):
+            return True
+        if now - known["seen_at"] > 2 * limits.UNSENT:
+            self._say(
+                EventKind.DUPLICATE, "sent a message that was shown already again", PeerId(arrival.message.sender)
+            )
+        return False
+
+    def _carry_out(self, message: ev.Message, opened: _Opened, now: int, *, new: bool) -> None:
+        """Do what a message asks for: what one process waits for may have been ``new`` to another."""
         match opened.content:
             case Receipt():
                 self._outbox.received(opened.content.message, opened.sender)
-            case ChainKey():
+            case ChainKey() if new:
                 self._take_chain(opened.sender, opened.content, now)
+            case ChainKey():
+                self.retry(("chain", ch.chain_id(self._room.id, opened.sender, opened.content.verify_key)), now)
             case Ask():
                 self._outbox.asked(opened.sender, opened.content.chain, now)
-            case Text() | Action() if opened.stream == ASIDES and self.receipts:
+            case Text() | Action() if new and opened.stream == ASIDES and self.receipts:
                 due = now + self.receipts()
                 generation = opened.sender_generation
                 self._outbox.receipt(MessageId(message.id), opened.sender, generation, now, due)
@@ -284,43 +350,53 @@ class Inbox:
             *(state.previous, state.previous_count, now + limits.CHAIN_LIFE + self._retention),
         )
         self._store.write(
-            "INSERT OR IGNORE INTO streams VALUES (?, ?, ?, ?)", self._room.id, sender, chain.id, state.counter
+            "INSERT OR IGNORE INTO streams VALUES (?, ?, ?, ?, 0)", self._room.id, sender, chain.id, state.counter
         )
-        self._note_missing(sender, state.previous, state.previous_count, 0, now, known=True)
+        self._note_missing(sender, state.previous, state.previous_count, set(), now, known=True)
         self.retry(("chain", chain.id), now)
 
     # -- gaps ---------------------------------------------------------------------------------------------------------
 
     def _count(self, opened: _Opened, now: int) -> None:
+        given_up = [opened.counter - 1 - place for place in range(limits.SKIPPED) if opened.given_up >> place & 1]
+        self._store.write_many(
+            "DELETE FROM missing WHERE room = ? AND sender = ? AND stream = ? AND counter = ?",
+            [(self._room.id, opened.sender, opened.stream, counter) for counter in given_up],
+        )
         late = self._store.write(
             "DELETE FROM missing WHERE room = ? AND sender = ? AND stream = ? AND counter = ?",
             *(self._room.id, opened.sender, opened.stream, opened.counter),
         )
         if not late:
-            self._note_missing(opened.sender, opened.stream, opened.counter, opened.given_up, now, known=False)
+            self._note_missing(opened.sender, opened.stream, opened.counter, set(given_up), now, known=False)
             self._store.write(
-                "INSERT INTO streams VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET next = max(next, excluded.next)",
+                "INSERT INTO streams VALUES (?, ?, ?, ?, 0) "
+                "ON CONFLICT DO UPDATE SET next = max(next, excluded.next), away = 0",
                 *(self._room.id, opened.sender, opened.stream, opened.counter + 1),
             )
 
-    def _note_missing(self, sender: PeerId, stream: bytes, upto: int, given_up: int, now: int, *, known: bool) -> None:
+    def _note_missing(
+        self, sender: PeerId, stream: bytes, upto: int, given_up: set[int], now: int, *, known: bool
+    ) -> None:
         """Note which counters before ``upto`` did not come; with ``known``, only of a stream that is followed."""
         row = self._store.row(
-            "SELECT next FROM streams WHERE room = ? AND sender = ? AND stream = ?", self._room.id, sender, stream
+            "SELECT next, away FROM streams WHERE room = ? AND sender = ? AND stream = ?", self._room.id, sender, stream
         )
         if row is None and known:
             return
         first = row["next"] if row else int(stream == ASIDES)
+        away = self.away or bool(row and row["away"])
         if upto - first > _JUMP:
-            self._tell_missing(sender, upto - first, away=self.away)
-            return
-        for counter in range(first, upto):
-            place = upto - 1 - counter
-            if place >= limits.SKIPPED or not given_up >> place & 1:
-                self._store.write(
-                    "INSERT OR IGNORE INTO missing VALUES (?, ?, ?, ?, ?, ?)",
-                    *(self._room.id, sender, stream, counter, now, int(self.away)),
-                )
+            self._tell_missing(sender, upto - first, away=away)
+        else:
+            self._store.write_many(
+                "INSERT OR IGNORE INTO missing VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (self._room.id, sender, stream, counter, now, int(away))
+                    for counter in range(first, upto)
+                    if counter not in given_up
+                ],
+            )
         if known:
             self._store.write(
                 "UPDATE streams SET next = max(next, ?) WHERE room = ? AND sender = ? AND stream = ?",
@@ -344,7 +420,7 @@ class Inbox:
             return
         new = self._store.write(
             "INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?, 0, 0, ?, 1)",
-            *(self._room.id, message.sender, message.id, b"missed" + message.id, now),
+            *(self._room.id, message.sender, message.id, _UNREAD + message.id, now),
         )
         if new:
             who = self._roster.person(PeerId(message.sender))
@@ -358,73 +434,89 @@ class Inbox:
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
-    def _keep_waiting(self, waiting: _Waiting, now: int) -> None:
-        if self._reading is Reading.NOTHING and waiting.why[0] != "card":
+    def _keep_waiting(self, waiting: _Arrival, now: int) -> None:
+        if self._reading is Reading.NOTHING and not waiting.message.direct:
             return
-        if waiting.why[0] == "card":
-            _, peer, generation = waiting.why
-            self.want_card(peer, generation)  # type: ignore[arg-type]  # as it was put in
+        self._want(waiting)
         self._waiting.append(waiting)
         if len(self._waiting) > _WAITING:
             self._missed(self._waiting.pop(0).message, "too-many", now)
 
+    def _want(self, waiting: _Arrival) -> None:
+        if waiting.why[0] == "card":
+            _, peer, generation = waiting.why
+            self.want_card(peer, generation)  # type: ignore[arg-type]  # as it was put in
+
     def retry(self, why: tuple[object, ...], now: int) -> None:
         """Try again what waits for ``why``: ("head",), ("chain", id) or ("card", peer, generation)."""
-        ready = [waiting for waiting in self._waiting if waiting.why[: len(why)] == why]
-        if not ready:
-            return
-        self._waiting = [waiting for waiting in self._waiting if waiting.why[: len(why)] != why]
-        for waiting in ready:
-            try:
-                self._take(waiting.message, now, backlog=waiting.backlog)
-            except _Wait as wait:
-                self._waiting.append(_Waiting(waiting.message, wait.why, waiting.since, waiting.backlog))
-            except BackchannelError as error:
-                self._missed(waiting.message, error.code, now)
+        for waiting in self._pick(lambda waiting: waiting.why[: len(why)] == why):
+            self._try(waiting, now)
 
     def unavailable(self, peer: PeerId, generation: int, now: int) -> None:
         """Take note that the relay has no such card: what waits for it is missed."""
-        self._drop([w for w in self._waiting if w.why == ("card", peer, generation)], now)
-
-    def _drop(self, dropped: list[_Waiting], now: int) -> None:
-        self._waiting = [waiting for waiting in self._waiting if waiting not in dropped]
-        for waiting in dropped:
+        for waiting in self._pick(lambda waiting: waiting.why == ("card", peer, generation)):
             self._missed(waiting.message, "no-key", now)
+
+    def _pick(self, wanted: Callable[[_Arrival], bool]) -> list[_Arrival]:
+        """Return, and wait no longer for, those that are ``wanted``."""
+        picked: list[_Arrival] = []
+        rest: list[_Arrival] = []
+        for waiting in self._waiting:
+            (picked if wanted(waiting) else rest).append(waiting)
+        self._waiting = rest
+        return picked
 
     def tick(self, now: int, attached_since: int | None) -> None:
         """Tell gaps that stayed open, ask for chains, and end what 30 s of attachment did not resolve."""
-        if self._reading is Reading.NOTHING:
+        self._started = now if self._started is None else min(self._started, now)
+        if self._reading is Reading.NOTHING or attached_since is None:
             return
-        self._tell_gaps(now)
-        self._handled = {key: at for key, at in self._handled.items() if now - at[0] < 2 * limits.RETENTION_CAP}
-        if attached_since is None:
-            return
-        late: list[_Waiting] = []
+        if not 0 <= now - self._forgot_at < _FORGET:
+            self._forgot_at = now
+            self._handled = {key: at for key, at in self._handled.items() if now - at[0] < 2 * limits.RETENTION_CAP}
+        self._ask_for_chains(now, attached_since)
+        for waiting in self._pick(lambda w: now - max(w.since, attached_since) >= limits.UNRESOLVED):
+            self._give_up(waiting, now)
+        if now - attached_since >= _GRACE:
+            self._tell_gaps(now)
+
+    def _ask_for_chains(self, now: int, attached_since: int) -> None:
+        asked = {waiting.why for waiting in self._waiting if waiting.asked}
+        asks = _ASKS
         for waiting in self._waiting:
-            age = now - max(waiting.since, attached_since)
-            if age >= limits.UNRESOLVED:
-                late.append(waiting)
-            elif waiting.why[0] == "chain" and age >= _ASK_AFTER and not waiting.asked:
-                for other in self._waiting:
-                    other.asked = other.asked or other.why == waiting.why
+            if waiting.asked or waiting.why[0] != "chain" or now - max(waiting.since, attached_since) < _ASK_AFTER:
+                continue
+            if waiting.why not in asked:
+                if not asks:
+                    return
+                asks -= 1
+                asked.add(waiting.why)
                 self._outbox.ask(waiting.why[1], PeerId(waiting.message.sender), now)  # type: ignore[arg-type]
-        for waiting in late:
-            sender = PeerId(waiting.message.sender)
-            if waiting.why[0] == "head" or not self._roster.belonged(sender):
-                who = self._roster.person(PeerId(waiting.message.sender)).label
-                what = f"{who} knows of changes to the room that the relay does not show you, or lies"
-                self._roster.sound(AlarmKind.UNKNOWN_HEAD, waiting.message.sender, what, now)
-        self._drop(late, now)
+            waiting.asked = True
+
+    def _give_up(self, waiting: _Arrival, now: int) -> None:
+        """End the waiting of a message: what its sender knows of the room, an honest relay would have shown by now."""
+        sender = PeerId(waiting.message.sender)
+        unknown = waiting.why[0] == "head" or not self._roster.belonged(sender)
+        if unknown and waiting.incarnation == self._incarnation:
+            who = self._roster.person(sender).label
+            what = f"{who} knows of changes to the room that the relay does not show you, or lies"
+            self._roster.sound(AlarmKind.UNKNOWN_HEAD, sender, what, now)
+        self._missed(waiting.message, "no-key", now)
 
     def _tell_gaps(self, now: int) -> None:
+        """Tell what is missing for long enough, unless messages of the same sender still wait to be opened."""
         rows = self._store.rows(
             "SELECT sender, away, count(*) AS count FROM missing WHERE room = ? AND noticed_at <= ? "
             "GROUP BY sender, away",
             *(self._room.id, now - _GRACE),
         )
-        if not rows:
-            return
-        with self._store.transaction():
-            self._store.write("DELETE FROM missing WHERE room = ? AND noticed_at <= ?", self._room.id, now - _GRACE)
         for row in rows:
-            self._tell_missing(PeerId(row["sender"]), row["count"], away=bool(row["away"]))
+            if any(waiting.message.sender == row["sender"] for waiting in self._waiting):
+                continue
+            told = self._store.write(
+                "DELETE FROM missing WHERE room = ? AND noticed_at <= ? AND sender = ? AND away = ?",
+                *(self._room.id, now - _GRACE, row["sender"], row["away"]),
+            )
+            if told:
+                self._tell_missing(PeerId(row["sender"]), told, away=bool(row["away"]))

@@ -42,6 +42,8 @@ from protocol.primitives import Anchor, MessageId, PeerId, new_message_id
 
 _REOPEN: Final = limits.SECOND // 2
 _REFRESH: Final = 30 * limits.SECOND
+_SLEPT: Final = 10 * limits.SECOND
+"""Whoever ticks twice a second and finds that this long has passed was asleep."""
 
 
 class RoomCore:
@@ -96,6 +98,7 @@ class RoomCore:
         self._submitted: set[bytes] = set()
         self._restrictions: dict[bytes, int] = {}
         self._refreshed = 0
+        self._ticked = 0
         self._ended = False
 
     def take(self) -> list[Command]:
@@ -406,7 +409,10 @@ class RoomCore:
             self._end(error)
 
     def _still_binds(self, restriction: bytes) -> bool:
-        """Say whether the log lacks a restriction that it must take: its signer's right may be lost with the old log."""
+        """Say whether the log lacks a restriction that it must take.
+
+        Its signer's right may be lost with the old log.
+        """
         try:
             self.roster.membership.check(restriction)  # type: ignore[union-attr]  # attached, so there is a log
         except BackchannelError:
@@ -418,6 +424,9 @@ class RoomCore:
     def tick(self, now: int) -> None:
         """Let due things happen; call it about twice a second, and first thing after a sleep."""
         bury(self._store, now)
+        if self._attached_since is not None and not 0 <= now - self._ticked < _SLEPT:
+            self._attached_since = now  # asleep, nothing was read: an honest relay could not have shown it meanwhile
+        self._ticked = now
         self.roster.tick(now)
         self.outbox.tick(now)
         self.inbox.tick(now, self._attached_since)
