@@ -45,13 +45,13 @@ class RelayEnded(UnreachableError):
 class HostedRelay:
     """A relay as a child process; enter it to start it.
 
-    ``home`` is where the relay keeps its key, ``bind`` HOST:PORT to listen at (port 0: any free one), ``say`` gets what
+    ``home`` is where the relay keeps its key, ``bind`` where to listen (port 0: any free one), ``say`` gets what
     the relay writes to stderr, a safe line at a time.
     """
 
-    def __init__(self, home: Path, bind: str, say: Callable[[str], None]) -> None:
+    def __init__(self, home: Path, bind: HostPort, say: Callable[[str], None]) -> None:
         self._home = home
-        self._bind = HostPort.parse(bind)
+        self._bind = bind
         self._say = say
         self._last: deque[str] = deque(maxlen=_KEPT_LINES)
         self._child: Process

@@ -97,7 +97,11 @@ def exit_code(run: Callable[[], None], *, json: bool) -> int:
     return 0
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(
+    cls=Commands,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @HOME
 @EPHEMERAL
 @click.version_option(package_name="backchannel", message="%(prog)s %(version)s")

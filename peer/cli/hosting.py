@@ -11,7 +11,8 @@ import click
 
 from peer.cli.chat import on_terminal, talk
 from peer.cli.options import NICK, TITLE, Profile, command
-from protocol.errors import UsageError
+from protocol.address import HostPort
+from protocol.errors import BadAddress, UsageError
 
 if TYPE_CHECKING:
     from peer.api import Peer, Room
@@ -22,11 +23,25 @@ _PATIENCE = 30.0
 """Seconds for the room to come back on a relay that has just started, which first collects what others know of it."""
 
 
+def _bind(word: str) -> HostPort:
+    try:
+        return HostPort.parse(word)
+    except BadAddress:
+        raise click.BadParameter(f"{word!r} is not HOST:PORT") from None
+
+
 @command(lasting=True)
 @click.argument("room", type=TITLE)
 @NICK
-@click.option("--bind", default="0.0.0.0:7667", show_default=True, metavar="HOST:PORT", help="Where the relay listens.")
-async def host(profile: Profile, out: Output, room: str, nick: str | None, bind: str) -> None:
+@click.option(
+    "--bind",
+    type=_bind,
+    default="0.0.0.0:7667",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where the relay listens; port 0 is any free one.",
+)
+async def host(profile: Profile, out: Output, room: str, nick: str | None, bind: HostPort) -> None:
     """Start a relay of your own and open a room on it.
 
     It prints an invite and serves until Ctrl-C; on a terminal it opens the chat as well. The relay's key is kept in

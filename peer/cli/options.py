@@ -81,9 +81,11 @@ NICK: Final = click.option(
 ROOM: Final = click.argument("room")
 
 
-def _set_home(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+def _set_home(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if value is not None:
-        ctx.ensure_object(Profile).home = value
+        if not value or "\0" in value:  # of an unset variable: it would make a profile of the folder one is in
+            raise click.BadParameter(f"{value!r} is no folder", ctx, param)
+        ctx.ensure_object(Profile).home = Path(value)
 
 
 def _set_ephemeral(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -93,7 +95,6 @@ def _set_ephemeral(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 HOME: Final = click.option(
     "--home",
-    type=click.Path(path_type=Path, file_okay=False),
     envvar="BACKCHANNEL_HOME",
     show_envvar=True,
     expose_value=False,
@@ -111,7 +112,6 @@ EPHEMERAL: Final = click.option(
 # Every command takes both too. Here the environment must not speak again, over what stood before the command.
 _HOME_AFTER: Final = click.option(
     "--home",
-    type=click.Path(path_type=Path, file_okay=False),
     expose_value=False,
     callback=_set_home,
     metavar="DIR",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -54,8 +55,16 @@ def _invite(ctx: click.Context, param: click.Parameter, value: str | None) -> st
     return _read(sys.stdin) if value == "-" else value
 
 
-def _invite_in_file(ctx: click.Context, param: click.Parameter, value: TextIO | None) -> str | None:  # noqa: ARG001
-    return None if value is None else _read(value)
+def _invite_in_file(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is None or value == "-":
+        return _invite(ctx, param, value)
+    try:
+        with Path(value).open(encoding="ascii") as file:
+            return _read(file)
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(
+            f"{value!r}: {getattr(error, 'strerror', '') or 'no file name'}.", ctx, param
+        ) from None
 
 
 def _read(file: TextIO | None) -> str:
@@ -63,13 +72,15 @@ def _read(file: TextIO | None) -> str:
         raise BadInvite("stdin is closed")
     try:
         return (file.readline if file.isatty() else file.read)(_INVITE_MOST)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInvite(f"it can't be read: {error}") from None
+    except OSError as error:
+        raise BadInvite(error.strerror or "it can't be read") from None
+    except UnicodeDecodeError:
+        raise BadInvite from None
 
 
 @command()
 @click.argument("invite", required=False, envvar="BACKCHANNEL_INVITE", callback=_invite)
-@click.option("--invite-file", type=click.File(), callback=_invite_in_file, help="Read the invite from a file.")
+@click.option("--invite-file", metavar="FILE", callback=_invite_in_file, help="Read the invite from a file.")
 @NICK
 async def join(profile: Profile, out: Output, invite: str | None, invite_file: str | None, nick: str | None) -> None:
     """Enter a room with an invite, and print its local name.

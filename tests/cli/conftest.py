@@ -18,8 +18,8 @@ __all__ = ["run", "scene"]
 def run(tmp_path: Path) -> Callable[..., Result]:
     """Runs a command in a home that does not exist yet."""
 
-    def run(*words: str, **how: object) -> Result:
-        env = {"BACKCHANNEL_HOME": str(tmp_path / "home"), "BACKCHANNEL_INVITE": None, "NO_COLOR": None}
-        return CliRunner().invoke(cli, words, env=env, prog_name="backchannel", **how)
+    def run(*words: str, env: dict[str, str] | None = None, **how: object) -> Result:
+        ours = {"BACKCHANNEL_HOME": str(tmp_path / "home"), "BACKCHANNEL_INVITE": None, "NO_COLOR": None}
+        return CliRunner().invoke(cli, words, env=ours | (env or {}), prog_name="backchannel", **how)
 
     return run
