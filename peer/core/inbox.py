@@ -1,4 +1,4 @@
-"""What comes in: open it, hold its anchor against the log, see whether it is new, and say what is missing.
+"""What comes in: open it, hold its anchor against the log, see whether it is new, and hand it on.
 
 A message whose card, chain or head is not here yet waits; one that cannot be opened is *missed*, and named. What was
 seen is recorded before it is shown, in the transaction that the caller holds around a frame. Who sent a message, and
@@ -15,6 +15,7 @@ from typing import Final
 from peer.core.alarms import AlarmKind
 from peer.core.commands import Emit, Show
 from peer.core.events import Event, EventKind, Message, Reading
+from peer.core.gaps import ASIDES, Gaps
 from peer.core.outbox import Outbox
 from peer.core.roster import Roster
 from peer.keys import Keys
@@ -29,11 +30,6 @@ from protocol.errors import BackchannelError, CannotOpen, NoKey
 from protocol.membership import Membership
 from protocol.primitives import Anchor, ChainId, MessageId, PeerId
 
-ASIDES: Final = b""
-"""The stream of a sender's asides; a chain's id is the stream of its room messages."""
-_GRACE: Final = 5 * limits.SECOND
-"""Two processes of a sender may post in another order than they took their counters."""
-_JUMP: Final = 1_000
 _WAITING: Final = 4_096
 _ASK_AFTER: Final = 2 * limits.SECOND
 _ASKS: Final = 8
@@ -101,28 +97,24 @@ class Inbox:
         self._incarnation = b""
         self._retention = limits.RETENTION_CAP
         self._started: int | None = None
-        self.away = False
-        """Whether the profile was away for longer than retention, so that what is missing was *missed*."""
+        self.gaps = Gaps(store, room, roster, emit)
         self.receipts: Callable[[], int] | None = None
         """Returns the delay of a receipt in ms; None: none are sent."""
         self.want_card: Callable[[PeerId, int], None] = lambda _peer, _generation: None
 
-    def connected(self, incarnation: bytes, retention: int, now: int) -> None:
-        """Note under which incarnation of the relay messages come from now on, and its retention in ms."""
+    def connected(self, incarnation: bytes, retention: int, now: int, *, away: bool) -> None:
+        """Note under which incarnation of the relay messages come from now on, and its retention in ms.
+
+        ``away``: the profile was away for longer than that, or the relay was restarted.
+        """
         self._incarnation, self._retention = incarnation, min(retention, limits.RETENTION_CAP)
         if self._started is None:
             self._started = now
-        if self.away:
-            self._store.write("UPDATE streams SET away = 1 WHERE room = ?", self._room.id)
+        self.gaps.connected(away=away)
 
     def attached(self, now: int) -> None:
         """Take up what waited when the last connection ended; what is missing from now on is a gap."""
-        if self.away:
-            self._store.write_many(
-                "INSERT OR IGNORE INTO streams VALUES (?, ?, ?, 1, 1)",
-                [(self._room.id, peer, ASIDES) for peer in self._roster.others()],
-            )
-        self.away = False
+        self.gaps.attached()
         self.retry(("head",), now)
         for waiting in self._waiting:
             self._want(waiting)
@@ -259,7 +251,8 @@ class Inbox:
             return
         if known is None or (known["stream"], known["counter"]) != (opened.stream, opened.counter):
             # after a restart of the relay, posts that it may not have taken are sent again on another chain
-            self._count(opened, now)
+            given_up = {opened.counter - 1 - place for place in range(limits.SKIPPED) if opened.given_up >> place & 1}
+            self.gaps.count(opened.sender, opened.stream, opened.counter, given_up, now)
         first = (message.sender, message.id) not in self._handled
         self._handled[message.sender, message.id] = (now, self._incarnation)
         self._carry_out(message, opened, now, new=known is None)
@@ -349,70 +342,9 @@ class Inbox:
             *(self._room.id, chain.id, sender, state.key, state.counter, state.verify_key, state.made_at),
             *(state.previous, state.previous_count, now + limits.CHAIN_LIFE + self._retention),
         )
-        self._store.write(
-            "INSERT OR IGNORE INTO streams VALUES (?, ?, ?, ?, 0)", self._room.id, sender, chain.id, state.counter
-        )
-        self._note_missing(sender, state.previous, state.previous_count, set(), now, known=True)
+        self.gaps.follow(sender, chain.id, state.counter)
+        self.gaps.ended(sender, state.previous, state.previous_count, now)
         self.retry(("chain", chain.id), now)
-
-    # -- gaps ---------------------------------------------------------------------------------------------------------
-
-    def _count(self, opened: _Opened, now: int) -> None:
-        given_up = [opened.counter - 1 - place for place in range(limits.SKIPPED) if opened.given_up >> place & 1]
-        self._store.write_many(
-            "DELETE FROM missing WHERE room = ? AND sender = ? AND stream = ? AND counter = ?",
-            [(self._room.id, opened.sender, opened.stream, counter) for counter in given_up],
-        )
-        late = self._store.write(
-            "DELETE FROM missing WHERE room = ? AND sender = ? AND stream = ? AND counter = ?",
-            *(self._room.id, opened.sender, opened.stream, opened.counter),
-        )
-        if not late:
-            self._note_missing(opened.sender, opened.stream, opened.counter, set(given_up), now, known=False)
-            self._store.write(
-                "INSERT INTO streams VALUES (?, ?, ?, ?, 0) "
-                "ON CONFLICT DO UPDATE SET next = max(next, excluded.next), away = 0",
-                *(self._room.id, opened.sender, opened.stream, opened.counter + 1),
-            )
-
-    def _note_missing(
-        self, sender: PeerId, stream: bytes, upto: int, given_up: set[int], now: int, *, known: bool
-    ) -> None:
-        """Note which counters before ``upto`` did not come; with ``known``, only of a stream that is followed."""
-        row = self._store.row(
-            "SELECT next, away FROM streams WHERE room = ? AND sender = ? AND stream = ?", self._room.id, sender, stream
-        )
-        if row is None and known:
-            return
-        first = row["next"] if row else int(stream == ASIDES)
-        away = self.away or bool(row and row["away"])
-        if upto - first > _JUMP:
-            self._tell_missing(sender, upto - first, away=away)
-        else:
-            self._store.write_many(
-                "INSERT OR IGNORE INTO missing VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (self._room.id, sender, stream, counter, now, int(away))
-                    for counter in range(first, upto)
-                    if counter not in given_up
-                ],
-            )
-        if known:
-            self._store.write(
-                "UPDATE streams SET next = max(next, ?) WHERE room = ? AND sender = ? AND stream = ?",
-                *(upto, self._room.id, sender, stream),
-            )
-
-    def _tell_missing(self, sender: PeerId, count: int, *, away: bool) -> None:
-        who = self._roster.person(sender)
-        messages = "one message" if count == 1 else f"{count} messages"
-        if away:
-            what = f"{messages} of {who.label} came and went while you were away"
-            event = Event(self._room.name, EventKind.MISSED, what, who=who, count=count, reason="away")
-        else:
-            what = f"{messages} of {who.label} did not arrive"
-            event = Event(self._room.name, EventKind.GAP, what, who=who, count=count)
-        self._emit(Show(event))
 
     def _missed(self, message: ev.Message, reason: str, now: int) -> None:
         """Tell once that a message came which cannot be read."""
@@ -477,8 +409,7 @@ class Inbox:
         self._ask_for_chains(now, attached_since)
         for waiting in self._pick(lambda w: now - max(w.since, attached_since) >= limits.UNRESOLVED):
             self._give_up(waiting, now)
-        if now - attached_since >= _GRACE:
-            self._tell_gaps(now)
+        self.gaps.tell(now, attached_since, {waiting.message.sender for waiting in self._waiting})
 
     def _ask_for_chains(self, now: int, attached_since: int) -> None:
         asked = {waiting.why for waiting in self._waiting if waiting.asked}
@@ -503,20 +434,3 @@ class Inbox:
             what = f"{who} knows of changes to the room that the relay does not show you, or lies"
             self._roster.sound(AlarmKind.UNKNOWN_HEAD, sender, what, now)
         self._missed(waiting.message, "no-key", now)
-
-    def _tell_gaps(self, now: int) -> None:
-        """Tell what is missing for long enough, unless messages of the same sender still wait to be opened."""
-        rows = self._store.rows(
-            "SELECT sender, away, count(*) AS count FROM missing WHERE room = ? AND noticed_at <= ? "
-            "GROUP BY sender, away",
-            *(self._room.id, now - _GRACE),
-        )
-        for row in rows:
-            if any(waiting.message.sender == row["sender"] for waiting in self._waiting):
-                continue
-            told = self._store.write(
-                "DELETE FROM missing WHERE room = ? AND noticed_at <= ? AND sender = ? AND away = ?",
-                *(self._room.id, now - _GRACE, row["sender"], row["away"]),
-            )
-            if told:
-                self._tell_missing(PeerId(row["sender"]), told, away=bool(row["away"]))

@@ -164,8 +164,8 @@ class RoomCore:
             self._cursors = (0, 0)
         last = self._refreshed or self._room.attached_at
         restarted = welcome.incarnation != self._read_under
-        self.inbox.away = last > 0 and (restarted or now - last > self._retention)
-        self.inbox.connected(welcome.incarnation, self._retention, now)
+        away = last > 0 and (restarted or now - last > self._retention)
+        self.inbox.connected(welcome.incarnation, self._retention, now, away=away)
         self._begin(now)
         return None
 

@@ -1,0 +1,134 @@
+"""What is missing: the counters of each sender's streams, and which of them did not come.
+
+A counter that is skipped is told after a while as a *gap*; as *missed* if the profile was away for longer than the
+relay retains, or the relay was restarted, since the stream was last heard of. Counters that their sender says it gave
+up are no loss. All of this is shared by the processes of a profile, and told by one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from peer.core.commands import Emit, Show
+from peer.core.events import Event, EventKind
+from peer.core.roster import Roster
+from peer.store import Room, Store
+from protocol import limits
+from protocol.primitives import PeerId
+
+ASIDES: Final = b""
+"""The stream of a sender's asides; a chain's id is the stream of its room messages."""
+_GRACE: Final = 5 * limits.SECOND
+"""Two processes of a sender may post in another order than they took their counters."""
+_JUMP: Final = 1_000
+"""More than this many at once are told at once, and never looked for."""
+
+
+class Gaps:
+    """The streams of one room."""
+
+    def __init__(self, store: Store, room: Room, roster: Roster, emit: Emit) -> None:
+        """Keep them in ``store``."""
+        self._store, self._room, self._roster, self._emit = store, room, roster, emit
+        self._away = False
+
+    def connected(self, *, away: bool) -> None:
+        """Note whether the profile was ``away``, so that what is missing before the next message was *missed*."""
+        self._away = away
+        if away:
+            self._store.write("UPDATE streams SET away = 1 WHERE room = ?", self._room.id)
+
+    def attached(self) -> None:
+        """Note that whatever was retained has come: of whom nothing was heard yet, something may have been missed."""
+        if self._away:
+            self._store.write_many(
+                "INSERT OR IGNORE INTO streams VALUES (?, ?, ?, 1, 1)",
+                [(self._room.id, peer, ASIDES) for peer in self._roster.others()],
+            )
+        self._away = False
+
+    def follow(self, sender: PeerId, chain: bytes, counter: int) -> None:
+        """Expect the messages of a chain from ``counter`` on."""
+        self._store.write("INSERT OR IGNORE INTO streams VALUES (?, ?, ?, ?, 0)", self._room.id, sender, chain, counter)
+
+    def ended(self, sender: PeerId, chain: bytes, count: int, now: int) -> None:
+        """Note that ``count`` messages were sent on a chain that has ended, if it was followed."""
+        if self._note_missing(sender, chain, count, (), now, known=True):
+            self._store.write(
+                "UPDATE streams SET next = max(next, ?) WHERE room = ? AND sender = ? AND stream = ?",
+                *(count, self._room.id, sender, chain),
+            )
+
+    def count(self, sender: PeerId, stream: bytes, counter: int, given_up: Collection[int], now: int) -> None:
+        """Note that the message with ``counter`` came, and that its sender gave up the counters ``given_up``."""
+        late = self._found(sender, stream, [*given_up, counter])
+        if not late:
+            self._note_missing(sender, stream, counter, given_up, now, known=False)
+            self._store.write(
+                "INSERT INTO streams VALUES (?, ?, ?, ?, 0) "
+                "ON CONFLICT DO UPDATE SET next = max(next, excluded.next), away = 0",
+                *(self._room.id, sender, stream, counter + 1),
+            )
+
+    def _found(self, sender: PeerId, stream: bytes, counters: Collection[int]) -> bool:
+        """Miss these no longer; say whether the last of them was."""
+        return [
+            self._store.write(
+                "DELETE FROM missing WHERE room = ? AND sender = ? AND stream = ? AND counter = ?",
+                *(self._room.id, sender, stream, counter),
+            )
+            for counter in counters
+        ][-1] > 0
+
+    def _note_missing(
+        self, sender: PeerId, stream: bytes, upto: int, given_up: Collection[int], now: int, *, known: bool
+    ) -> bool:
+        """Note which counters before ``upto`` did not come; with ``known``, only of a stream that is followed."""
+        row = self._store.row(
+            "SELECT next, away FROM streams WHERE room = ? AND sender = ? AND stream = ?", self._room.id, sender, stream
+        )
+        if row is None and known:
+            return False
+        first = row["next"] if row else int(stream == ASIDES)
+        away = self._away or bool(row and row["away"])
+        if upto - first > _JUMP:
+            self._tell(sender, upto - first, away=away)
+            return True
+        self._store.write_many(
+            "INSERT OR IGNORE INTO missing VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (self._room.id, sender, stream, counter, now, int(away))
+                for counter in range(first, upto)
+                if counter not in given_up
+            ],
+        )
+        return True
+
+    def tell(self, now: int, attached_since: int, waiting: Collection[bytes]) -> None:
+        """Tell what is missing for long enough; not of those whose messages are ``waiting`` to be opened."""
+        if now - attached_since < _GRACE:
+            return
+        rows = self._store.rows(
+            "SELECT DISTINCT sender, away FROM missing WHERE room = ? AND noticed_at <= ?", self._room.id, now - _GRACE
+        )
+        for sender, away in rows:
+            if sender in waiting:
+                continue
+            told = self._store.write(
+                "DELETE FROM missing WHERE room = ? AND noticed_at <= ? AND sender = ? AND away = ?",
+                *(self._room.id, now - _GRACE, sender, away),
+            )
+            if told:
+                self._tell(PeerId(sender), told, away=bool(away))
+
+    def _tell(self, sender: PeerId, count: int, *, away: bool) -> None:
+        who = self._roster.person(sender)
+        messages = "one message" if count == 1 else f"{count} messages"
+        if away:
+            what = f"{messages} of {who.label} came and went while you were away"
+            event = Event(self._room.name, EventKind.MISSED, what, who=who, count=count, reason="away")
+        else:
+            what = f"{messages} of {who.label} did not arrive"
+            event = Event(self._room.name, EventKind.GAP, what, who=who, count=count)
+        self._emit(Show(event))
