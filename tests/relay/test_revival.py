@@ -1,0 +1,348 @@
+"""Stories of a relay that started again: the rooms come back from whoever reconnects, and nobody gains by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from protocol import envelope, limits
+from protocol import statement as st
+from protocol.envelope import Closed, Statement
+from protocol.identity import Identity, SigningKey
+from protocol.membership import Membership
+from protocol.primitives import InviteId
+from relay.core import revival
+
+
+@dataclass
+class Past:
+    """A room as it was before the relay started again, with everybody's keys."""
+
+    stage: object
+    log: Membership
+    people: dict[str, Identity] = field(default_factory=dict)
+
+    @property
+    def room(self):
+        return self.log.room
+
+    def says(self, raw):
+        self.log.apply(raw)
+        return raw
+
+    def grants(self, by="alice"):
+        key = SigningKey(self.stage.identity().seed)
+        self.says(st.grant(self.people[by], self.room, self.log.anchor, InviteId(key.public), 0, 0))
+        return key
+
+    def admits(self, name, key):
+        identity = self.people.setdefault(name, self.stage.identity())
+        return self.says(st.admit(identity, self.room, self.log.anchor, key))
+
+    def removes(self, name, ban=False):
+        return self.says(st.remove(self.people["alice"], self.room, self.log.anchor, self.people[name].id, ban))
+
+    def copy(self):
+        return Past(self.stage, Membership.fold(self.log.log), self.people)
+
+    def comes_back(self, name):
+        return self.stage.connection(self.people[name])
+
+
+def remember(stage, *names):
+    alice = stage.identity()
+    past = Past(stage, Membership(st.found(alice, bytes(16), 0, False, b"")), {"alice": alice})
+    key = past.grants()
+    for name in names:
+        past.admits(name, key)
+    return past
+
+
+@pytest.fixture
+def started(make_stage):
+    """A relay that has just started."""
+    return make_stage(revived=False)
+
+
+@pytest.fixture
+def past(started):
+    return remember(started, "bob", "chuck")
+
+
+def restore(person, log, *, room=None, last=True):
+    """Send a RESTORE and return its id."""
+    request = envelope.Restore(person.request(), room or log.room, last, tuple(log.log))
+    person.sends(request)
+    person.stage.turns()
+    return request.id
+
+
+def test_a_room_comes_back_when_the_time_to_collect_is_over(started, past):
+    bob = past.comes_back("bob")
+    request = restore(bob, past.log)
+    assert bob.answer(request) == ""
+    assert started.core.rest(started.now) == limits.SECOND
+    started.passes(limits.REVIVAL - 1)
+    assert bob.answer(request) == ""
+    assert started.core.rest(started.now) == 1
+    started.passes(1)
+    assert bob.answer(request) == "accepted"
+    assert bob.attaches(past.room) == "attached"
+    assert [d.index for d in bob.sees(Statement)] == [1, 2, 3, 4]
+    assert bob.says(past.room, "here we are") == "accepted"
+
+
+def test_afterwards_a_room_comes_back_at_once(stage):
+    past = remember(stage, "bob")
+    bob = past.comes_back("bob")
+    assert bob.attaches(past.room) == "unknown-room"
+    assert bob.answer(restore(bob, past.log)) == "accepted"
+    assert bob.attaches(past.room) == "attached"
+
+
+def test_an_attach_waits_for_the_room_that_one_brought(started, past):
+    bob, chuck = past.comes_back("bob"), past.comes_back("chuck")
+    restore(bob, past.log)
+    attach = bob.attach(past.room)
+    bob.sends(attach)
+    assert chuck.attaches(past.room) == "unknown-room"
+    assert bob.answer(attach.id) == ""
+    started.passes(limits.REVIVAL)
+    assert bob.answer(attach.id) == "attached"
+
+
+def test_what_waits_is_refused_when_the_room_does_not_come_back(started, past):
+    eve = started.connection()
+    request = restore(eve, past.log)
+    attach = eve.attach(past.room)
+    eve.sends(attach)
+    started.passes(limits.REVIVAL)
+    assert eve.answer(request) == "not-member"
+    assert eve.answer(attach.id) == "unknown-room"
+
+
+def test_only_so_many_attaches_wait(started, past):
+    bob = past.comes_back("bob")
+    restore(bob, past.log)
+    assert [bob.attaches(past.room) for _ in range(17)] == [""] * 16 + ["unknown-room"]
+
+
+def test_whoever_is_gone_again_has_brought_the_room_back_nevertheless(started, past):
+    bob = past.comes_back("bob")
+    restore(bob, past.log)
+    bob.sends(bob.attach(past.room))
+    bob.leaves_the_net()
+    started.passes(limits.REVIVAL)
+    assert past.comes_back("chuck").attaches(past.room) == "attached"
+
+
+def test_a_log_may_come_in_pieces(started, past):
+    bob = past.comes_back("bob")
+    pieces = [
+        envelope.Restore(bob.request(), past.room, last, tuple(past.log.log[start : start + 2]))
+        for start, last in ((0, False), (2, True))
+    ]
+    assert bob.asks(pieces[0]) == "accepted"
+    assert bob.asks(pieces[1]) == ""
+    started.passes(limits.REVIVAL)
+    assert bob.answer(pieces[1].id) == "accepted"
+    assert bob.log(past.room).index == 4
+
+
+def test_the_longest_log_wins(started, past):
+    older = past.copy()
+    past.admits("dora", past.grants())
+    bob, chuck, dora = (past.comes_back(name) for name in ("bob", "chuck", "dora"))
+    requests = [restore(bob, older.log), restore(dora, past.log), restore(chuck, older.log)]
+    started.passes(limits.REVIVAL)
+    assert [p.answer(r) for p, r in zip((bob, dora, chuck), requests, strict=True)] == ["accepted"] * 3
+    assert bob.log(past.room).head == past.log.head
+
+
+def test_of_several_as_long_always_the_same_wins(make_stage):
+    heads = set()
+    for order in (0, 1):
+        stage = make_stage(revived=False)
+        past = remember(stage, "bob", "chuck")
+        one, other = past.copy(), past.copy()
+        for fork, name in ((one, b"1"), (other, b"2")):
+            key = SigningKey(name * 32)
+            fork.says(st.grant(past.people["alice"], past.room, past.log.anchor, InviteId(key.public), 0, 0))
+        logs = [one.log, other.log]
+        for name, log in zip(("bob", "chuck"), logs if order else reversed(logs), strict=True):
+            restore(past.comes_back(name), log)
+        stage.passes(limits.REVIVAL)
+        heads.add(past.comes_back("bob").log(past.room).head)
+    assert heads == {min(one.log.head, other.log.head)}
+
+
+def test_a_banned_member_with_an_old_copy_wins_nothing(started, past):
+    """Chuck was banned; he comes first, with a log from before that he made longer than anybody's."""
+    longer = past.copy()
+    past.removes("chuck", ban=True)
+    key = longer.grants()
+    for name in ("mallory", "trudy", "eve"):
+        longer.admits(name, key)
+    chuck, bob = past.comes_back("chuck"), past.comes_back("bob")
+    restore(chuck, longer.log)
+    restore(bob, past.log)
+    started.passes(limits.REVIVAL)
+    log = bob.log(past.room)
+    assert past.people["chuck"].id in log.banned
+    assert chuck.attaches(past.room) == "banned"
+    assert bob.attaches(past.room) == "attached"
+
+
+def test_a_restriction_that_comes_later_is_taken_too(stage):
+    past = remember(stage, "bob", "chuck")
+    older = past.copy()
+    past.removes("chuck")
+    chuck, bob = past.comes_back("chuck"), past.comes_back("bob")
+    assert chuck.answer(restore(chuck, older.log)) == "accepted"
+    assert chuck.attaches(past.room) == "attached"
+    chuck.sees()
+    past.grants()  # nothing but restrictions is taken from a log that comes late
+    assert bob.answer(restore(bob, past.log)) == "accepted"
+    assert bob.log(past.room).index == 5
+    seen = chuck.sees()
+    assert [d.index for d in seen if isinstance(d, Statement)] == [5]
+    assert seen[-1] == Closed(past.room, "not-member")
+    assert bob.answer(restore(bob, past.log)) == "accepted"
+    assert bob.log(past.room).index == 5
+
+
+def test_restrictions_that_do_not_hold_any_more_are_left_out(stage):
+    """Bob left in one history; in the other he never came."""
+    past = remember(stage, "chuck")
+    other = past.copy()
+    other.admits("bob", other.grants())
+    other.says(st.leave(past.people["bob"], past.room, other.log.anchor))
+    chuck, bob = past.comes_back("chuck"), past.comes_back("bob")
+    assert chuck.answer(restore(chuck, past.log)) == "accepted"
+    assert bob.answer(restore(bob, other.log)) == "accepted"
+    assert chuck.log(past.room).head == past.log.head
+
+
+def test_restrictions_of_shorter_logs_that_do_not_hold_are_left_out(started):
+    past = remember(started, "chuck", "dora")
+    other = Past(started, Membership.fold(past.log.log[:2]), past.people)
+    other.admits("bob", other.grants())
+    other.says(st.leave(past.people["bob"], past.room, other.log.anchor))
+    past.grants()
+    past.grants()
+    restore(past.comes_back("chuck"), past.log)
+    bob = past.comes_back("bob")
+    restore(bob, other.log)
+    started.passes(limits.REVIVAL)
+    assert bob.log(past.room).head == past.log.head
+
+
+def test_a_former_member_may_bring_the_room_back(started, past):
+    past.removes("chuck")
+    chuck = past.comes_back("chuck")
+    request = restore(chuck, past.log)
+    started.passes(limits.REVIVAL)
+    assert chuck.answer(request) == "accepted"
+    assert chuck.attaches(past.room) == "not-member"
+
+
+def test_whoever_never_belonged_may_not(started, past):
+    eve = started.connection()
+    past.says(st.remove(past.people["alice"], past.room, past.log.anchor, eve.id, True))
+    request = restore(eve, past.log)
+    started.passes(limits.REVIVAL)
+    assert eve.answer(request) == "not-member"
+    assert past.comes_back("bob").attaches(past.room) == "unknown-room"
+
+
+def test_logs_that_are_not_valid_are_refused_and_do_not_stand_in_the_way(started, past):
+    bob, chuck = past.comes_back("bob"), past.comes_back("chuck")
+    forged = Membership.fold(past.log.log)
+    forged.log += [b"rubbish"] * 3
+    requests = [restore(bob, forged), restore(chuck, past.log)]
+    started.passes(limits.REVIVAL)
+    assert bob.answer(requests[0]) == "malformed"
+    assert chuck.answer(requests[1]) == "accepted"
+
+
+def test_a_log_of_another_room_is_no_log_of_this(stage):
+    past = remember(stage, "bob")
+    bob = past.comes_back("bob")
+    assert bob.answer(restore(bob, past.log, room=bytes(32))) == "not-member"
+    assert bob.asks(envelope.Restore(bob.request(), past.room, True, ())) == "malformed"
+
+
+def test_a_closed_room_comes_back_closed(stage):
+    past = remember(stage, "bob")
+    past.says(st.close(past.people["alice"], past.room, past.log.anchor))
+    bob = past.comes_back("bob")
+    assert bob.answer(restore(bob, past.log)) == "accepted"
+    assert bob.attaches(past.room) == "closed"
+
+
+def test_a_room_founded_anew_meanwhile_is_the_room(started, past):
+    """The founder comes with the same FOUND: then that room is open, and restrictions are added."""
+    past.removes("chuck", ban=True)
+    bob, alice = past.comes_back("bob"), past.comes_back("alice")
+    request = restore(bob, past.log)
+    assert alice.submits(past.room, past.log.log[0]) == "accepted"
+    started.passes(limits.REVIVAL)
+    assert bob.answer(request) == "accepted"
+    log = alice.log(past.room)
+    assert log.index == 2
+    assert past.people["chuck"].id in log.banned
+
+
+def test_bringing_it_twice_is_bringing_it_once(started, past):
+    bob = past.comes_back("bob")
+    first = restore(bob, past.log)
+    bob.sends(bob.attach(past.room))
+    second = restore(bob, past.log)
+    started.passes(limits.REVIVAL)
+    assert bob.answer(first) == bob.answer(second) == "accepted"
+    assert len(bob.sees(envelope.Attached)) == 1
+
+
+def test_rooms_that_come_back_count(make_stage):
+    stage = make_stage(rooms=1)
+    pasts = [remember(stage, "bob") for _ in range(2)]
+    answers = []
+    for past in pasts:
+        bob = past.comes_back("bob")
+        answers.append(bob.answer(restore(bob, past.log)))
+    assert answers == ["accepted", "limit-rooms"]
+
+
+def test_only_so_many_rooms_may_wait(make_stage):
+    stage = make_stage(rooms=2, revived=False)
+    answers = []
+    for _ in range(3):
+        past = remember(stage, "bob")
+        bob = past.comes_back("bob")
+        answers.append(bob.answer(restore(bob, past.log)))
+    assert answers == ["", "", "limit-rooms"]
+    eve = stage.connection()
+    pieces = [envelope.Restore(eve.request(), bytes([n]) * 32, False, (b"x",)) for n in range(3)]
+    assert [eve.asks(piece) for piece in pieces] == ["accepted", "accepted", "limit-rooms"]
+
+
+def test_a_log_can_be_too_long(make_stage):
+    stage = make_stage(statements=2)
+    eve = stage.connection()
+    piece = (b"x",) * 4
+    assert eve.asks(envelope.Restore(eve.request(), bytes(32), False, piece)) == "accepted"
+    assert eve.asks(envelope.Restore(eve.request(), bytes(32), False, (b"x",))) == "limit-statements"
+
+
+def test_what_is_gathered_is_bounded_and_pieces_that_lead_nowhere_are_dropped(stage, monkeypatch):
+    monkeypatch.setattr(revival, "GATHERED", 1_000)
+    eve, bob = stage.connection(), stage.connection()
+    assert eve.asks(envelope.Restore(eve.request(), bytes(32), False, (bytes(900),))) == "accepted"
+    assert bob.asks(envelope.Restore(bob.request(), bytes(32), False, (b"x" * 900,))) == "limit-statements"
+    assert bob.asks(envelope.Restore(bob.request(), bytes(32), False, (bytes(900),))) == "limit-statements"
+    stage.passes(revival.PATIENCE)
+    assert bob.asks(envelope.Restore(bob.request(), bytes(32), False, (b"x" * 900,))) == "accepted"
+    bob.leaves_the_net()
+    stage.passes(limits.SECOND)
+    assert eve.asks(envelope.Restore(eve.request(), bytes(32), False, (b"y" * 900,))) == "accepted"
