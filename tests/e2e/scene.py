@@ -286,6 +286,10 @@ class Scene:
         self._kept.append(process)
         return process
 
+    def process(self, argv: Sequence[str]) -> Process:
+        """Start any other command."""
+        return self.keep(Process(argv, self.env, self.folder))
+
     def person(self, nick: str, program: Sequence[str] = PEER) -> Person:
         return Person(self, nick, self.folder / f"{nick}-at-home", program)
 
@@ -310,13 +314,15 @@ class Scene:
         return [founder, *others]
 
     def end(self) -> None:
-        """End everything that still runs."""
-        for process in self._kept:
-            if process.child.poll() is None:
-                process.child.terminate()
-        for process in self._kept:
-            try:
-                process.child.wait(10)
-            except subprocess.TimeoutExpired:
-                process.child.kill()
-            process.ends()
+        """End everything that still runs: the relays last, so that the others can say goodbye."""
+        for some in (
+            [process for process in self._kept if not isinstance(process, Relay)],
+            [process for process in self._kept if isinstance(process, Relay)],
+        ):
+            for process in some:
+                if process.child.poll() is None:
+                    process.child.terminate()
+            for process in some:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.child.wait(10)
+                process.killed()
