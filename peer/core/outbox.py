@@ -8,6 +8,7 @@ minute.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,6 +48,7 @@ class Pending:
     """Of the recipient: a receipt answers the very key that its aside was sealed with."""
     due: int = 0
     counter: int = 0
+    """Of the asides to ``to``, or of the chain."""
     request: Post | None = None
     bound: object = None
     """What ``request`` was encrypted with; when that is no longer current, it is made afresh."""
@@ -70,7 +72,7 @@ class Outbox:
         self._chain: SendingChain | None = None
         self._previous: Previous = NOTHING
         self._relayed = 0
-        """How many messages of the chain the relay is known to have."""
+        """The counter after the last message of the chain that the relay is known to have."""
         self._shared: set[PeerId] = set()
         self._answered: set[tuple[PeerId, ChainId]] = set()
         self._awaited: dict[MessageId, PeerId] = {}
@@ -103,7 +105,8 @@ class Outbox:
         self._answered.add((by, chain))
         self._shared.discard(by)
         with self._store.transaction():
-            self._share(self._chain, by, now)
+            keys = self._share(self._chain, [by], now)
+        self._transmit(keys)
 
     def received(self, message: MessageId, by: PeerId) -> None:
         """Take a receipt: it counts if it comes from whom the aside was sealed for."""
@@ -120,13 +123,12 @@ class Outbox:
             return False
         if pending.to is not None:
             self._store.write(
-                "DELETE FROM unsettled WHERE room = ? AND recipient = ? "
-                "AND (counter = ? OR (given_up AND counter < ?))",
-                *(self._room.id, pending.to, pending.counter, pending.counter),
+                "DELETE FROM unsettled WHERE room = ? AND recipient = ? AND counter = ?",
+                *(self._room.id, pending.to, pending.counter),
             )
         elif self._chain is not None and pending.bound == self._chain.id:
-            self._relayed += 1
-        if pending.is_user:
+            self._relayed = max(self._relayed, pending.counter + 1)
+        if pending.is_user and (pending.to is None or pending.id in self._awaited):  # or its receipt came before
             self._emit(Settled(pending.id, State.RELAYED))
         return True
 
@@ -195,18 +197,27 @@ class Outbox:
         """Encrypt and send every post that is due and not on its way."""
         if not self._attached:
             return
-        for pending in list(self._pending.values()):
+        for pending in sorted(self._pending.values(), key=lambda pending: not isinstance(pending.content, ChainKey)):
             if pending.out or pending.due > now:
                 continue
             try:
                 with self._store.transaction():
-                    self._encrypt(pending, now)
+                    ready = self._encrypt(pending, now)
             except BackchannelError as error:
                 self._fail(pending, error)
+            else:
+                self._transmit(ready)
+
+    def _transmit(self, ready: list[Pending]) -> None:
+        """Send what was encrypted, once the counters that it took are stored."""
+        for pending in ready:
+            if pending.request is None:
                 continue
-            if pending.request is not None:
-                pending.out = True
-                self._emit(Transmit(pending.request))
+            self._pending[pending.id] = pending
+            if isinstance(pending.content, ChainKey) and pending.to is not None:
+                self._shared.add(pending.to)
+            pending.out = True
+            self._emit(Transmit(pending.request))
 
     def hurry(self) -> None:
         """Make every receipt due: the process is about to end."""
@@ -215,22 +226,20 @@ class Outbox:
 
     # -- encryption ---------------------------------------------------------------------------------------------------
 
-    def _encrypt(self, pending: Pending, now: int) -> None:
-        if pending.to is None:
-            self._encrypt_for_room(pending, now)
-        else:
+    def _encrypt(self, pending: Pending, now: int) -> list[Pending]:
+        """Encrypt a post with what is current; return what is to be sent: the chain keys that it needs, then itself."""
+        if pending.to is not None:
             self._seal(pending, pending.to, now)
-
-    def _encrypt_for_room(self, pending: Pending, now: int) -> None:
+            return [pending]
         chain = self._current_chain(now)
-        for peer in self._roster.others():
-            self._share(chain, peer, now)
-        if pending.request is not None and pending.bound == chain.id:
-            return
-        anchor = self._roster.anchor
-        body = chain.encrypt(RoomMessage(pending.made_at, pending.content), pending.id, anchor)
-        pending.request = Post(pending.id, self._room.id, None, anchor.index, Flag.NONE, body)
-        pending.bound = chain.id
+        keys = self._share(chain, self._roster.others(), now)
+        if pending.request is None or pending.bound != chain.id:
+            anchor = self._roster.anchor
+            pending.counter = chain.counter
+            body = chain.encrypt(RoomMessage(pending.made_at, pending.content), pending.id, anchor)
+            pending.request = Post(pending.id, self._room.id, None, anchor.index, Flag.NONE, body)
+            pending.bound = chain.id
+        return [*keys, pending]
 
     def _current_chain(self, now: int) -> SendingChain:
         membership = self._roster.membership
@@ -249,18 +258,16 @@ class Outbox:
         self._shared.clear()
         self._answered.clear()
 
-    def _share(self, chain: SendingChain, peer: PeerId, now: int) -> None:
-        """Send ``peer`` the chain as it stands, unless it has it or has no valid card."""
-        card = self._roster.card(peer)
-        if peer in self._shared or card is None or card.expired(now):
-            return
-        self._shared.add(peer)
-        pending = Pending(new_message_id(), chain.share(), peer, now)
-        self._pending[pending.id] = pending
-        self._seal(pending, peer, now)
-        if pending.request is not None:
-            pending.out = True
-            self._emit(Transmit(pending.request))
+    def _share(self, chain: SendingChain, peers: Iterable[PeerId], now: int) -> list[Pending]:
+        """Seal the chain as it stands for each of ``peers``, unless it has it or has no valid card."""
+        keys: list[Pending] = []
+        for peer in peers:
+            card = self._roster.card(peer)
+            if peer not in self._shared and card is not None and not card.expired(now):
+                key = Pending(new_message_id(), chain.share(), peer, now)
+                self._seal(key, peer, now)
+                keys.append(key)
+        return keys
 
     def _seal(self, pending: Pending, to: PeerId, now: int) -> None:
         pair = self._keys.accepted()
@@ -309,6 +316,10 @@ class Outbox:
             *(self._room.id, to),
         )
         counter: int = row["last"] if row else 0
+        self._store.write(
+            "DELETE FROM unsettled WHERE room = ? AND recipient = ? AND counter < ?",
+            *(self._room.id, to, counter - limits.SKIPPED),
+        )
         self._store.write(
             "INSERT INTO unsettled (room, recipient, counter, taken_at) VALUES (?, ?, ?, ?)",
             *(self._room.id, to, counter, now),
