@@ -301,6 +301,15 @@ def test_attack_18_nor_with_the_name_of_the_chain_made_to_fit(room, sender) -> N
         received.open(received.id + body[32:], MESSAGE)
 
 
+def test_a_body_that_names_another_chain_is_refused_though_the_owner_of_both_signed_it() -> None:
+    """Otherwise it would count as a message of the chain that it names, or open twice."""
+    line = Line()
+    bob = line.given()
+    line.sending.id = Line().sending.id
+    with pytest.raises(CannotOpen, match="another chain"):
+        bob.open(line.says(), MESSAGE)
+
+
 def test_a_member_cannot_speak_on_another_s_chain() -> None:
     """Bob has Alice's chain key, so he can encrypt and commit; he cannot sign."""
     line = Line()

@@ -93,6 +93,18 @@ def test_keys_and_signatures_of_another_length_are_refused(size) -> None:
         verify(bytes(size), Label.CARD, b"", bytes(64))
 
 
+def test_bytes_do_not_move_between_key_signature_and_content() -> None:
+    """libsodium takes pointers: without a check of lengths it would read a longer key as its beginning."""
+    signature = ALICE.sign(Label.CARD, b"content")
+    with pytest.raises(BadSignature):
+        verify(ALICE.public + b"\0", Label.CARD, b"content", signature)
+    with pytest.raises(BadSignature):
+        verify(ALICE.public[:31], Label.CARD, b"content", signature)
+    longer = ALICE._key.sign(b"x" + Label.CARD.value + b"\0content").signature + b"x"
+    with pytest.raises(BadSignature):
+        verify(ALICE.public, Label.CARD, b"content", longer)
+
+
 @pytest.mark.parametrize("point", SMALL_ORDER_POINTS, ids=lambda point: point.hex()[:8] + point.hex()[-2:])
 def test_nobody_is_called_by_a_small_order_point(point) -> None:
     """Under such a key the signature (point, 0) would verify for many contents, or for all."""

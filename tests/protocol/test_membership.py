@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 
@@ -130,6 +131,14 @@ def test_a_removal_ends_every_invite_granted_before_it() -> None:
     room.says(st.admit, DAVE, room.invites("since"))
 
 
+def test_who_granted_an_invite_that_ended_may_leave_or_be_demoted_like_anybody() -> None:
+    room, _ = populated()
+    room.invites("hank's", by=HANK)
+    room.says(st.remove, ALICE, CHUCK.id, False)
+    room.says(st.leave, BOB)
+    room.says(st.role, ALICE, HANK.id, False)
+
+
 def test_a_granter_s_leaving_ends_its_invites_alone() -> None:
     room, keys = populated(members_invite=True)
     room.says(st.leave, BOB)
@@ -234,6 +243,15 @@ def test_a_room_agrees_with_its_own_places_and_knows_nothing_of_those_ahead() ->
         assert room.membership.agrees(Anchor(index, Head(b"x" * 32))) is False
     assert room.membership.agrees(Anchor(room.anchor.index + 1, room.anchor.head)) is None
     assert room.at(0).head == START
+
+
+def test_a_head_is_the_hash_of_the_head_before_and_what_was_said() -> None:
+    room, _ = populated()
+    head = bytes(32)
+    for place, raw in enumerate(room.membership.log):
+        assert room.membership.heads[place] == head
+        head = hashlib.blake2b(head + raw, digest_size=32, person=b"bc1 head").digest()
+    assert room.membership.head == head
 
 
 # -- replays, other rooms, other bytes --------------------------------------------------------------------------------
