@@ -142,6 +142,14 @@ def test_a_removed_member_is_present_no_more(company):
     assert c.bob.sees(Presence) == []
 
 
+def test_whoever_goes_before_hearing_of_the_removal_is_gone(company):
+    c = company
+    raw = st.remove(c.alice.identity, c.room, c.alice.log(c.room).anchor, c.chuck.id, False)
+    c.alice.sends(envelope.Submit(c.alice.request(), c.room, raw))
+    c.chuck.leaves_the_net()
+    assert [p.offline for p in c.bob.sees(Presence)] == [(c.chuck.id,)]
+
+
 def test_a_removal_ends_all_connections_of_an_identity_wherever_they_are(company):
     c = company
     quiet = c.stage.connection(c.chuck.identity)

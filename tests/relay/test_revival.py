@@ -212,6 +212,16 @@ def test_a_restriction_that_comes_later_is_taken_too(stage):
     assert bob.log(past.room).index == 5
 
 
+def test_rubbish_in_a_log_that_comes_late_is_left_out(stage):
+    past = remember(stage, "bob")
+    bob = past.comes_back("bob")
+    restore(bob, past.log)
+    past.log.log.insert(2, b"rubbish")
+    past.removes("bob")
+    assert bob.answer(restore(bob, past.log)) == "accepted"
+    assert bob.log(past.room).index == 4
+
+
 def test_restrictions_that_do_not_hold_any_more_are_left_out(stage):
     """Bob left in one history; in the other he never came."""
     past = remember(stage, "chuck")

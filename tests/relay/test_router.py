@@ -26,7 +26,7 @@ from protocol.identity import Identity, SigningKey, hello_content
 from protocol.limits import RelayLimits
 from protocol.membership import START, Membership
 from protocol.primitives import InviteId, Label
-from relay.core.core import Core
+from relay.core.core import Core, Push
 from relay.key import public_key
 from relay.router import CannotListen, Router, monotonic_ms
 
@@ -284,16 +284,22 @@ def test_presence_follows_the_connection(relay, connect):
     alice.waits(lambda d: isinstance(d, Presence) and bob.identity.id in d.online and d in alice.seen[seen - 1 :])
 
 
-def test_a_pipe_that_is_full_delays_nobody(relay, connect):
+def test_a_pipe_that_is_full_delays_nobody(connect, monkeypatch):
     """Bob stops reading; Alice and Chuck go on; when Bob reads again, he gets everything that is kept, in order."""
-    alice, bob, chuck = (connect(relay).arrives() for _ in range(3))
-    room = meet(alice, bob, chuck)
-    bodies = [b"%06d" % number + bytes(60_000) for number in range(120)]
-    for body in bodies:
-        assert alice.asks(alice.post(room, body)) == "Accepted"
-        chuck.waits(lambda d, body=body: isinstance(d, Message) and d.body == body)
-    bob.waits(lambda d: isinstance(d, Message) and d.body == bodies[-1])
-    assert [m.body for m in bob.seen if isinstance(m, Message)] == bodies
+    monkeypatch.setattr("relay.router.HIGH_WATER", 2)
+    with running(RelayLimits(bytes_per_sender=1 << 30, bytes_burst=1 << 30)) as relay:
+        stalls = []
+        stalled = relay.core.stalled
+        monkeypatch.setattr(relay.core, "stalled", lambda *a: stalls.append(a) or stalled(*a))
+        alice, bob, chuck = (connect(relay).arrives() for _ in range(3))
+        room = meet(alice, bob, chuck)
+        count = 0
+        while not stalls:
+            assert alice.asks(alice.post(room, count.to_bytes(4) + bytes(90_000))) == "Accepted"
+            count += 1
+            chuck.waits(lambda d: isinstance(d, Message) and d.number == count)
+        bob.waits(lambda d: isinstance(d, Message) and d.number == count)
+        assert [int.from_bytes(m.body[:4]) for m in bob.seen if isinstance(m, Message)] == list(range(count))
 
 
 def test_whoever_never_says_hello_is_cut(relay, connect, monkeypatch):
@@ -342,3 +348,113 @@ def test_a_fault_in_the_core_costs_one_connection(relay, connect, monkeypatch, c
     assert alice.asks(envelope.Ping(alice.request())) == "Accepted"
     assert "KeyError" in caplog.text
     assert "whispered" not in caplog.text
+
+
+# -- what only a test can bring about ----------------------------------------------------------------------------------
+
+
+class Unrun:
+    """A relay whose loop the test turns itself, a step at a time."""
+
+    def __init__(self) -> None:
+        self.core = Core(PUBLIC, bytes(16), RelayLimits(), monotonic_ms() - limits.REVIVAL)
+        self.router = Router(self.core, HostPort("127.0.0.1", 0), SECRET, 1_000)
+        self.endpoint = f"tcp://127.0.0.1:{self.router.port}"
+
+    def steps(self, until: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not until():
+            assert time.monotonic() < deadline
+            self.router._step()
+
+
+@pytest.fixture
+def unrun() -> Iterator[Unrun]:
+    relay = Unrun()
+    yield relay
+    relay.router.close()
+
+
+def test_whoever_is_cut_hears_why_and_what_it_still_sends_is_swallowed(unrun, connect):
+    eve = connect(unrun)
+    eve.socket.send(b"rubbish")
+    unrun.steps(lambda: unrun.router._doomed)
+    eve.sends(eve.hello())
+    unrun.steps(lambda: unrun.router._dead and not unrun.router._doomed and not unrun.router._open)
+    assert eve.sees(Refused).reason == "malformed"
+    assert unrun.router._links == unrun.router._bound == {}
+    unrun.router._sweep(monotonic_ms())
+    assert len(unrun.router._dead) == 1
+    unrun.router._sweep(monotonic_ms() + 60_000)
+    assert unrun.router._dead == {}
+
+
+def test_frames_of_a_connection_that_is_cut_come_to_nothing(unrun, connect):
+    """They wait in the socket while the connection is already given up."""
+    eve = connect(unrun)
+    eve.sends(eve.hello())
+    unrun.steps(lambda: unrun.router._bound)
+    (connection,) = unrun.router._links
+    unrun.router._forget(connection, monotonic_ms())
+    eve.sends(envelope.Ping(eve.request()))
+    eve.socket.send_multipart([b"a", b"b"])
+    unrun.steps(lambda: not unrun.router._socket.poll(100))
+    assert unrun.router._links == {}
+
+
+def test_a_descriptor_that_was_used_again_is_told_apart(unrun, connect):
+    """The first frame comes when its connection is gone already: nothing is bound, and sending finds out."""
+    eve = connect(unrun)
+    eve.sends(eve.hello())
+    while not unrun.router._socket.poll(10):
+        unrun.router._introduce()
+    frames = unrun.router._take_frames()
+    unrun.router._read_monitor()
+    eve.leaves()
+    assert unrun.router._monitor.poll(PATIENCE * 1_000)
+    unrun.router._read_monitor()
+    for connection, frame in frames:
+        unrun.router._receive(connection, frame, monotonic_ms())
+        assert unrun.router._links == {connection: None}
+    unrun.router._turn()
+    assert unrun.router._links == {}
+
+
+def test_a_connection_may_find_its_descriptor_later(unrun, connect):
+    alice = connect(unrun)
+    alice.sends(alice.hello())
+    unrun.steps(lambda: unrun.router._bound)
+    (connection,) = unrun.router._links
+    unrun.router._links[connection] = None
+    unrun.router._bound.clear()
+    alice.sends(envelope.Ping(alice.request()))
+    unrun.steps(lambda: unrun.router._bound)
+    assert unrun.router._links[connection]
+
+
+def test_an_odd_request_of_zap_locks_nobody_out(unrun, connect, caplog):
+    odd = unrun.router._context.socket(zmq.DEALER)
+    odd.connect("inproc://zeromq.zap.01")
+    odd.send_multipart([b"", b"1.0", b"1", b"", b"", b"", b"PLAIN", b"name", b"password"])
+    odd.send_multipart([b"", b"1.0", b"1", b"", b"", b"", b"CURVE", b"short"])
+    odd.send_multipart([b"what?"])
+    unrun.steps(lambda: len(caplog.records) == 3)
+    odd.close(linger=0)
+    alice = connect(unrun)
+    alice.sends(alice.hello())
+    unrun.steps(lambda: unrun.router._bound)
+
+
+def test_an_error_of_the_socket_that_is_nobodys_fault_is_not_hidden(unrun, monkeypatch):
+    def broken(*_: object) -> None:
+        raise zmq.ZMQError(zmq.ETERM)
+
+    monkeypatch.setattr(unrun.router, "_send", broken)
+    with pytest.raises(zmq.ZMQError):
+        unrun.router._push(Push(b"frame", (b"someone",)), 0)
+
+
+def test_stopping_twice_is_stopping_once(unrun):
+    for _ in range(100_000):
+        unrun.router.stop()
+    unrun.router.run()
