@@ -160,7 +160,7 @@ class RoomCore:
             return self._end(ClockSkewed())
         self._welcome = welcome
         self._restored = False
-        if welcome.incarnation != self._incarnation and self._reading is not Reading.NOTHING:
+        if welcome.incarnation != self._incarnation and (self._caught_up or self._reading is not Reading.NOTHING):
             self._cursors = (0, 0)
         last = self._refreshed or self._room.attached_at
         restarted = welcome.incarnation != self._read_under
@@ -214,7 +214,7 @@ class RoomCore:
             case ev.Statement() if delivery.room == self._room.id:
                 self._statement(delivery, now)
             case ev.Card() if delivery.room == self._room.id:
-                self.roster.adopt_if_whole()
+                self.roster.adopt()
                 self._card(delivery.card, now)
             case ev.Presence() if delivery.room == self._room.id:
                 self.roster.presence(whole=delivery.whole, online=delivery.online, offline=delivery.offline)
@@ -231,11 +231,9 @@ class RoomCore:
 
     def _statement(self, delivery: ev.Statement, now: int) -> None:
         restarted = self._welcome is not None and self._welcome.incarnation != self._incarnation
-        if self.roster.statement(delivery.index, delivery.statement, now, restarted=restarted):
-            self._restrictions.pop(delivery.statement, None)
-            if self.attached:
-                self.inbox.retry(("head",), now)
-                self.outbox.flush(now)
+        if self.roster.statement(delivery.index, delivery.statement, now, restarted=restarted) and self.attached:
+            self.inbox.retry(("head",), now)
+            self.outbox.flush(now)
         membership = self.roster.membership
         if membership is None or not self.attached:
             return
@@ -247,7 +245,7 @@ class RoomCore:
             self._end(NotMember())
 
     def _message(self, delivery: ev.Message, now: int) -> None:
-        self.roster.adopt_if_whole()
+        self.roster.adopt()
         room, aside = self._cursors
         if delivery.direct:
             self._cursors = (room, max(aside or 0, delivery.number))
@@ -259,7 +257,7 @@ class RoomCore:
         welcome = self._welcome
         if welcome is None:
             return None
-        lacking = self.roster.adopt()
+        self.roster.adopt()
         if self.roster.anchor != Anchor(delivery.index, delivery.head):  # type: ignore[arg-type]
             self.roster.sound(AlarmKind.LOG, b"", "The relay names another state of the room than it showed.", now)
         membership = self.roster.membership
@@ -274,8 +272,8 @@ class RoomCore:
         self._caught_up = True
         self._note_attached(now)
         self.inbox.attached(now)
-        for raw in filter(self._still_binds, lacking):
-            self._restrictions[raw] = now
+        for raw in self.roster.lacking():
+            self._restrictions.setdefault(raw, now)
             self._request(ev.Submit(new_message_id(), self._room.id, raw))
         if restarted:
             self._bring_back_cards(now)
@@ -408,17 +406,6 @@ class RoomCore:
         else:
             self._end(error)
 
-    def _still_binds(self, restriction: bytes) -> bool:
-        """Say whether the log lacks a restriction that it must take.
-
-        Its signer's right may be lost with the old log.
-        """
-        try:
-            self.roster.membership.check(restriction)  # type: ignore[union-attr]  # attached, so there is a log
-        except BackchannelError:
-            return False
-        return True
-
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def tick(self, now: int) -> None:
@@ -437,9 +424,10 @@ class RoomCore:
         self._publish(now)
         if self._reading is not Reading.NOTHING and now - self._refreshed >= _REFRESH:
             self._note_attached(now)
+        if self._restrictions:
+            lacking = set(self.roster.lacking())
+            self._restrictions = {raw: since for raw, since in self._restrictions.items() if raw in lacking}
         for raw, since in list(self._restrictions.items()):
-            if not self._still_binds(raw):
-                del self._restrictions[raw]
-            elif now - max(since, self._attached_since) >= limits.UNRESOLVED:
+            if now - max(since, self._attached_since) >= limits.UNRESOLVED:
                 del self._restrictions[raw]
                 self.roster.sound(AlarmKind.WITHHELD, b"", "The relay does not take a removal that you know of.", now)

@@ -7,6 +7,7 @@ log that differs is folded anew beside the old one, and replaces it when it is w
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -20,6 +21,7 @@ from protocol.card import Card, check_newer
 from protocol.errors import (
     AmbiguousNick,
     BackchannelError,
+    BadCard,
     BadStatement,
     CannotOpen,
     CardConflict,
@@ -45,7 +47,6 @@ class Roster:
         log = [row[0] for row in store.rows("SELECT statement FROM log WHERE room = ? ORDER BY place", room.id)]
         self.membership: Membership | None = Membership.fold(log) if log else None
         self._incoming: Membership | None = None
-        self._lacking: list[bytes] = []
         self._joined: dict[PeerId, int] = {}
         """Who entered without having been announced yet."""
         self._cards: dict[PeerId, Card | None] = {}
@@ -103,43 +104,66 @@ class Roster:
         except BackchannelError as error:
             self.sound(AlarmKind.LOG, b"", f"The relay showed an invalid statement ({error.code}).", now)
             return False
-        self._labels = None
         if store:
-            self._keep(membership.index, raw)
+            self._keep(membership)
             self._announce(statement, now)
+        self._labels = None
         return True
 
-    def adopt(self) -> list[bytes]:
-        """Make the log that came anew the room's log; return the restrictions of the old one that it lacks."""
-        self.adopt_if_whole()
-        lacking, self._lacking = self._lacking, []
-        return lacking
+    def adopt(self) -> None:
+        """Make a log that came anew the room's log: the relay has gone on to what follows it.
 
-    def adopt_if_whole(self) -> None:
-        """Adopt a log that came anew: the relay has gone on to what follows it. Keep what it lacks for ``adopt``."""
-        if self._incoming is not None:
-            self._lacking = self._replace(self._incoming)
-
-    def _replace(self, new: Membership) -> list[bytes]:
-        old, self._incoming = self.membership, None
-        lacking: list[bytes] = []
-        if old:
-            lacking = [raw for raw in old.log[1:] if st.is_restriction(st.decode(raw)) and not new.knows(raw)]
-        self.membership, self._labels = new, None
+        The restrictions of the old one that it lacks are kept until a relay takes them.
+        """
+        if self._incoming is None:
+            return
+        old, new = self.membership, self._incoming
+        self.membership, self._incoming, self._labels = new, None, None
         with self._store.transaction():
-            self._store.write("DELETE FROM log WHERE room = ?", self._room.id)
-            for place, raw in enumerate(new.log, 1):
-                self._keep(place, raw)
-        return lacking
+            self._store.write_many(
+                "INSERT OR IGNORE INTO restrictions VALUES (?, ?)",
+                [(self._room.id, raw) for raw in (old.log[1:] if old else ()) if st.is_restriction(st.decode(raw))],
+            )
+            self._keep_all(new)
+
+    def lacking(self) -> list[bytes]:
+        """Return the restrictions that were in an earlier log and that this one does not hold, but has to take.
+
+        One whose signer lost the right to it with the earlier log binds nobody.
+        """
+        if self.membership is None:
+            return []
+        binding: list[bytes] = []
+        for row in self._store.rows("SELECT statement FROM restrictions WHERE room = ?", self._room.id):
+            try:
+                self.membership.check(row["statement"])
+            except BackchannelError:
+                self._store.write("DELETE FROM restrictions WHERE room = ? AND statement = ?", self._room.id, row[0])
+            else:
+                binding.append(row["statement"])
+        return binding
 
     def abandon(self) -> None:
         """Forget a log that came only in part."""
         self._incoming = None
 
-    def _keep(self, place: int, raw: bytes) -> None:
-        self._store.write(
-            "INSERT OR REPLACE INTO log (room, place, statement) VALUES (?, ?, ?)", self._room.id, place, raw
+    def _keep(self, membership: Membership) -> None:
+        """Store the statement just folded; the whole log, if another process has stored a later one meanwhile."""
+        last = self._store.row(
+            "SELECT place, statement FROM log WHERE room = ? ORDER BY place DESC LIMIT 1", self._room.id
         )
+        if last is None or tuple(last) != (membership.index - 1, membership.log[-2]):
+            self._keep_all(membership)
+        else:
+            self._store.write("INSERT INTO log VALUES (?, ?, ?)", self._room.id, membership.index, membership.log[-1])
+
+    def _keep_all(self, membership: Membership) -> None:
+        with self._store.transaction():
+            self._store.write("DELETE FROM log WHERE room = ?", self._room.id)
+            self._store.write_many(
+                "INSERT INTO log VALUES (?, ?, ?)",
+                [(self._room.id, place, raw) for place, raw in enumerate(membership.log, 1)],
+            )
 
     def _announce(self, statement: st.Statement, now: int) -> None:
         by = self.person(statement.signer)
@@ -147,9 +171,11 @@ class Roster:
             case st.Admit() if statement.signer != self.me:
                 self._joined[statement.signer] = now
             case st.Leave():
+                self._welcome(statement.signer)
                 self.online.discard(statement.signer)
                 self._say(EventKind.LEFT, f"{by.label} left", who=by)
             case st.Remove():
+                self._welcome(statement.subject)
                 who = self.person(statement.subject)
                 self.online.discard(statement.subject)
                 kind, done = (EventKind.BANNED, "banned") if statement.ban else (EventKind.KICKED, "removed")
@@ -219,17 +245,23 @@ class Roster:
         return self._decoded(row["card"]) if row else None
 
     def _decoded(self, raw: bytes) -> Card:
-        """Unpack a card of the profile: it was checked against the clock when it came."""
+        """Unpack a card whenever it is from; how far ahead it may be is checked when it comes."""
         return Card.decode(raw, room=self._room.id, now=1 << 47)
 
     def take_card(self, raw: bytes, now: int) -> Card | None:
         """Verify and keep a card; return it if it is valid, whether or not it is the newest."""
         try:
-            card = Card.decode(raw, room=self._room.id, now=now)
+            card = self._decoded(raw)
+        except BadCard as error:
+            owner = PeerId(raw[:32])
+            what = f"The relay showed a card of {self.person(owner).label} that is not valid ({error.detail})."
+            self.sound(AlarmKind.CARD, owner, what, now)
+            return None
         except BackchannelError as error:
             self.sound(AlarmKind.CARD, b"", f"The relay showed a card that is not valid ({error.code}).", now)
             return None
-        if not self.belonged(card.owner):
+        # one from the future may be none by the relay's clock, or by its owner's: that is no alarm
+        if not self.belonged(card.owner) or card.generation > now + limits.CARD_AHEAD:
             return None
         held = self.card(card.owner)
         try:
@@ -323,7 +355,7 @@ class Roster:
     def _label_all(self) -> dict[PeerId, str]:
         groups: dict[str, list[PeerId]] = {}
         for peer in self.membership.members if self.membership else ():
-            groups.setdefault(fold_nick(safe_nick(self.nick(peer))), []).append(peer)
+            groups.setdefault(fold_nick(self.nick(peer)), []).append(peer)
         labels: dict[PeerId, str] = {}
         for peers in groups.values():
             if len(peers) == 1 and self.nick(peers[0]) and not self.is_impostor(peers[0]):
@@ -348,8 +380,10 @@ class Roster:
             nick, tilde, prefix = word.rpartition("~")
             if not tilde:
                 nick = word
-            found = [p for p in people if word in (p.label, p.nick)]
-            found = found or [p for p in people if fold_nick(nick) in (fold_nick(p.nick), fold_nick(safe_nick(p.nick)))]
+            # what follows ~ is always read as the beginning of an id: a nick that has one can't pass for a label
+            found = [p for p in people if p.label == word] or [
+                p for p in people if fold_nick(p.nick) == fold_nick(nick)
+            ]
             if tilde:
                 found = [p for p in found if identity.id_text(p.id).startswith(prefix.lower())]
         if not found:
@@ -392,5 +426,5 @@ class Roster:
 
 
 def fold_nick(nick: str) -> str:
-    """Return ``nick`` as it is compared: without regard to case."""
-    return nick.casefold()
+    """Return ``nick`` as it is compared: as it is shown, without regard to case or to what only looks different."""
+    return safe_nick(unicodedata.normalize("NFKC", nick)).casefold() if nick else ""
