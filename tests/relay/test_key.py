@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 import pytest
@@ -74,11 +73,11 @@ def test_what_is_no_file_is_refused(tmp_path):
     (tmp_path / "home").write_text("in the way")
     with pytest.raises(BadKeyFile):
         load_or_create(tmp_path / "home")
-    fifo = tmp_path / "pipe"
-    fifo.mkdir()
-    os.symlink("/dev/null", fifo / key.NAME)
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    (odd / key.NAME).symlink_to("/dev/null")
     with pytest.raises(BadKeyFile, match="no file"):
-        load_or_create(fifo)
+        load_or_create(odd)
 
 
 def test_a_key_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -297,7 +297,7 @@ def test_a_pipe_that_is_full_delays_nobody(connect, monkeypatch):
         while not stalls:
             assert alice.asks(alice.post(room, count.to_bytes(4) + bytes(90_000))) == "Accepted"
             count += 1
-            chuck.waits(lambda d: isinstance(d, Message) and d.number == count)
+            chuck.waits(lambda d, count=count: isinstance(d, Message) and d.number == count)
         bob.waits(lambda d: isinstance(d, Message) and d.number == count)
         assert [int.from_bytes(m.body[:4]) for m in bob.seen if isinstance(m, Message)] == list(range(count))
 
