@@ -201,10 +201,10 @@ def test_a_frame_holds_a_mebibyte_and_4096_envelopes_and_no_more() -> None:
     ],
 )
 def test_attack_26_bombs_of_depth_length_and_count_are_refused_at_once(frame) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises((Malformed, TooLarge)):
         list(decode_deliveries(frame))
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 def test_joining_keeps_order_and_fills_frames() -> None:

@@ -191,10 +191,10 @@ def test_what_is_no_whole_id_is_not_read_as_one(word) -> None:
 
 def test_a_word_of_megabytes_is_refused_as_fast_as_a_short_one() -> None:
     """It is looked at before it is converted: that costs the square of its length."""
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(ValueError, match="id"):
         identity.parse_id("z" * 400_000)
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 @given(ids, ids)

@@ -34,6 +34,7 @@ from tests.protocol.builders import (
     Room,
     invite,
     populated,
+    state,
 )
 
 ROLES = {"founder": ALICE, "admin": BOB, "member": CHUCK, "stranger": DAVE, "former": FRED, "banned": GINA}
@@ -93,8 +94,11 @@ def judge(room: Room, raw: bytes, error: type[Exception] | None) -> None:
     if error is not None:
         room.refuses(error, raw)
         return
-    before = room.anchor
+    before, unchanged = room.anchor, state(room.membership)
+    checked = room.membership.check(raw)
+    assert state(room.membership) == unchanged
     said = room.membership.apply(raw)
+    assert said == checked
     assert st.decode(raw) == said
     assert room.anchor == Anchor(before.index + 1, next_head(before.head, raw))
 

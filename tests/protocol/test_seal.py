@@ -35,6 +35,7 @@ from tests.protocol.builders import (
 )
 
 alice, bob, carol, eve = Keys(ALICE, NOW), Keys(BOB, NOW + 1), Keys(CHUCK, NOW + 2), Keys(EVE, NOW + 3)
+generations = st.integers(0, limits.TIME - 1)
 WARNING = Aside(ANCHOR, 5, 0, NOW, Text("careful with chuck"))
 
 
@@ -291,17 +292,23 @@ def test_the_generation_in_clear_cannot_lie_about_the_one_inside() -> None:
     refused(body, route(alice, bob, recipient_generation=claimed))
 
 
-def test_generations_as_large_as_their_eight_bytes_are_no_trouble() -> None:
-    huge = Unsealed(alice.id, (1 << 64) - 1, unseal(sealed(), bob.secret, bob.key).box)
-    with pytest.raises(CannotOpen):
-        open_box(huge, route(alice, bob, sender_generation=(1 << 64) - 1), bob.secret, alice.key)
+@pytest.mark.parametrize("absurd", [limits.TIME, 1 << 63, (1 << 64) - 1])
+def test_a_generation_that_no_card_can_have_is_refused_before_anybody_looks_it_up(absurd) -> None:
+    """A database that is asked for it would fail with an error of its own."""
+    body = absurd.to_bytes(8) + sealed()[8:]
+    with pytest.raises(CannotOpen, match="range"):
+        seal.recipient_generation(body)
+    with pytest.raises(CannotOpen, match="range"):
+        unseal(wrapped(bytes(300), Keys(ALICE, absurd), bob), bob.secret, bob.key)
+    last = wrapped(bytes(300), Keys(ALICE, limits.TIME - 1), bob)
+    assert unseal(last, bob.secret, bob.key).sender_generation == limits.TIME - 1
 
 
 @given(
     st.text(max_size=300),
     st.binary(min_size=16, max_size=16).map(MessageId),
-    st.integers(0, 2**48),
-    st.integers(0, 2**48),
+    generations,
+    generations,
 )
 def test_every_aside_comes_back_on_its_route(text, message, one, other) -> None:
     way = route(alice, bob, message=message, sender_generation=one, recipient_generation=other)

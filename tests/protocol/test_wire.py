@@ -108,7 +108,7 @@ def nested(item: bytes, header: bytes) -> bytes:
     ids=["deep", "deep, whole", "deep, wide", "wide", "maps", "fifteens", "many", "bytes", "bad text", "halves"],
 )
 def test_attack_26_a_frame_that_is_a_bomb_is_refused_at_once(bomb) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     try:
         for array in wire.unpack_all(bomb, limits.FRAME):
             wire.fields(array, (wire.exactly(32),))
@@ -116,7 +116,7 @@ def test_attack_26_a_frame_that_is_a_bomb_is_refused_at_once(bomb) -> None:
         pass
     else:
         pytest.fail("accepted")
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 # -- checks of one value ----------------------------------------------------------------------------------------------
