@@ -7,6 +7,7 @@ sent again, and shown once.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from protocol.address import HostPort, RelayAddress
+from protocol.invite import Invite
 from tests.e2e.scene import Relay, wait
 
 
@@ -21,7 +23,7 @@ class Cable:
     """Carries bytes between whoever connects to ``address`` and a relay, until it is cut."""
 
     def __init__(self, relay: Relay) -> None:
-        self._relay = relay
+        self.relay = relay
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = RelayAddress(HostPort("127.0.0.1", self._listener.getsockname()[1]), relay.address.key)
         self._lock = threading.Lock()
@@ -31,22 +33,25 @@ class Cable:
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
         self.cuts = 0
+        self.deaf = False
+        """Whether what the relay says is swallowed; a connection to which that happened is of no use any more."""
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection((self._relay.address.at.host, self._relay.address.at.port))
+                far = socket.create_connection((self.relay.address.at.host, self.relay.address.at.port))
                 with self._lock:
                     self._ends += [near, far]
-                    for one, other in ((near, far), (far, near)):
-                        self._threads.append(threading.Thread(target=self._carry, args=(one, other)))
+                    for one, other, back in ((near, far, False), (far, near, True)):
+                        self._threads.append(threading.Thread(target=self._carry, args=(one, other, back)))
                         self._threads[-1].start()
 
-    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+    def _carry(self, one: socket.socket, other: socket.socket, back: bool) -> None:
         with contextlib.suppress(OSError):
             while data := one.recv(4_096):
-                other.sendall(data)
+                if not (back and self.deaf):
+                    other.sendall(data)
         self._end(one, other)
 
     def _end(self, *ends: socket.socket) -> None:
@@ -104,6 +109,29 @@ def test_cut_again_and_again_nothing_is_lost_or_shown_twice(scene, cable):
     between = [message["text"] for message in bobs.heard() if message["direct"]]
     assert room == [*said, "the end"]
     assert between == [*(f"{cuts} between us" for cuts in range(5)), "the end of us"]
+    for listener in (bobs, alices):
+        assert not listener.events("alarm", "gap", "missed", "duplicate"), listener
+
+
+def test_what_was_taken_and_not_answered_is_sent_again_and_shown_once(scene, cable):
+    """Alice alone is on the cable. The relay takes what she says, and its answer never comes back."""
+    alice, bob = scene.people("alice", "bob")
+    invite = Invite.decode(bob.creates(cable.relay))
+    alice.joins(dataclasses.replace(invite, addresses=(cable.address.at,)).encode())
+    bobs, alices = bob.listens(), alice.chats()
+    alices.writes("one", "/msg bob one for bob")
+    bobs.hears("one", "one for bob")
+    for line, text in (("two", "two"), ("/msg bob two for bob", "two for bob")):
+        cable.deaf = True
+        alices.writes(line)
+        bobs.hears(text)
+        cable.deaf = False
+        cable.cut()
+        bob.says(f"what after {text}?")
+        alices.hears(f"what after {text}?")  # she is back
+    alices.writes("three", "/msg bob three for bob")
+    bobs.hears("three", "three for bob")
+    assert bobs.texts() == ["one", "one for bob", "two", "two for bob", "three", "three for bob"]
     for listener in (bobs, alices):
         assert not listener.events("alarm", "gap", "missed", "duplicate"), listener
 
