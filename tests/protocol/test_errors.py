@@ -12,7 +12,7 @@ def tree(root: type[BackchannelError]) -> list[type[BackchannelError]]:
     return [root, *(each for child in root.__subclasses__() for each in tree(child))]
 
 
-EVERY = tree(BackchannelError)
+EVERY = [error for error in tree(BackchannelError) if error.__module__ == errors.__name__]  # a command adds its own
 A_RELAY_S = [error for error in EVERY if issubclass(error, Refused | NotFound | GoingAway)]
 OURS = [error for error in EVERY if error not in A_RELAY_S]
 
