@@ -14,6 +14,8 @@ from protocol import card, limits, names
 from protocol.identity import Identity
 from protocol.primitives import SealingSecret
 
+_FOLLOWED = limits.CARD_LIFE
+"""How long messages of a chain that is dead can still be found to be missing."""
 _RETAINED_CARDS = limits.RETENTION_CAP + limits.CHAIN_LIFE + limits.KEY_MARGIN
 
 
@@ -120,11 +122,18 @@ def bury(store: Store, now: int) -> bool:
             "DELETE FROM seen WHERE stream = x'' AND NOT EXISTS (SELECT 1 FROM sealing_keys AS k "
             "WHERE k.room = seen.room AND k.generation = seen.generation)"
         )
-        for table in ("seen", "streams", "missing"):
-            store.write(
-                f"DELETE FROM {table} WHERE stream <> x'' AND NOT EXISTS (SELECT 1 FROM chains "  # noqa: S608
-                f"WHERE chains.room = {table}.room AND chains.id = {table}.stream)"
-            )
+        gone = "stream <> x'' AND NOT EXISTS (SELECT 1 FROM chains AS c WHERE c.room = {0}.room AND c.id = {0}.stream)"
+        # the chain's key may come once more, to a key that was made while its sender still had it
+        store.write(
+            f"DELETE FROM seen WHERE {gone.format('seen')} AND NOT EXISTS (SELECT 1 FROM sealing_keys AS k "  # noqa: S608
+            "WHERE k.room = seen.room AND k.made_at <= seen.seen_at + ?)",
+            limits.CHAIN_LIFE,
+        )
+        # the sender's next chain tells how many messages this one had
+        store.write(
+            f"DELETE FROM streams WHERE {gone.format('streams')} AND heard_at <= ?",  # noqa: S608
+            now - _FOLLOWED,
+        )
         store.write(
             "DELETE FROM cards WHERE seen_at <= ? AND generation < (SELECT max(generation) FROM cards AS newer "
             "WHERE newer.room = cards.room AND newer.owner = cards.owner)",

@@ -39,18 +39,20 @@ class Gaps:
         if away:
             self._store.write("UPDATE streams SET away = 1 WHERE room = ?", self._room.id)
 
-    def attached(self) -> None:
+    def attached(self, now: int) -> None:
         """Note that whatever was retained has come: of whom nothing was heard yet, something may have been missed."""
         if self._away:
             self._store.write_many(
-                "INSERT OR IGNORE INTO streams VALUES (?, ?, ?, 1, 1)",
-                [(self._room.id, peer, ASIDES) for peer in self._roster.others()],
+                "INSERT OR IGNORE INTO streams VALUES (?, ?, ?, 1, 1, ?)",
+                [(self._room.id, peer, ASIDES, now) for peer in self._roster.others()],
             )
         self._away = False
 
-    def follow(self, sender: PeerId, chain: bytes, counter: int) -> None:
+    def follow(self, sender: PeerId, chain: bytes, counter: int, now: int) -> None:
         """Expect the messages of a chain from ``counter`` on."""
-        self._store.write("INSERT OR IGNORE INTO streams VALUES (?, ?, ?, ?, 0)", self._room.id, sender, chain, counter)
+        self._store.write(
+            "INSERT OR IGNORE INTO streams VALUES (?, ?, ?, ?, 0, ?)", self._room.id, sender, chain, counter, now
+        )
 
     def ended(self, sender: PeerId, chain: bytes, count: int, now: int) -> None:
         """Note that ``count`` messages were sent on a chain that has ended, if it was followed."""
@@ -66,9 +68,9 @@ class Gaps:
         if not late:
             self._note_missing(sender, stream, counter, given_up, now, known=False)
             self._store.write(
-                "INSERT INTO streams VALUES (?, ?, ?, ?, 0) "
-                "ON CONFLICT DO UPDATE SET next = max(next, excluded.next), away = 0",
-                *(self._room.id, sender, stream, counter + 1),
+                "INSERT INTO streams VALUES (?, ?, ?, ?, 0, ?) ON CONFLICT DO UPDATE "
+                "SET next = max(next, excluded.next), away = 0, heard_at = excluded.heard_at",
+                *(self._room.id, sender, stream, counter + 1, now),
             )
 
     def _found(self, sender: PeerId, stream: bytes, counters: Collection[int]) -> bool:

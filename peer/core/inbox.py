@@ -114,7 +114,7 @@ class Inbox:
 
     def attached(self, now: int) -> None:
         """Take up what waited when the last connection ended; what is missing from now on is a gap."""
-        self.gaps.attached()
+        self.gaps.attached(now)
         self.retry(("head",), now)
         for waiting in self._waiting:
             self._want(waiting)
@@ -342,7 +342,7 @@ class Inbox:
             *(self._room.id, chain.id, sender, state.key, state.counter, state.verify_key, state.made_at),
             *(state.previous, state.previous_count, now + limits.CHAIN_LIFE + self._retention),
         )
-        self.gaps.follow(sender, chain.id, state.counter)
+        self.gaps.follow(sender, chain.id, state.counter, now)
         self.gaps.ended(sender, state.previous, state.previous_count, now)
         self.retry(("chain", chain.id), now)
 
