@@ -10,6 +10,14 @@ import pytest
 from tests.e2e.scene import Scene
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give these tests, which run many processes, more time than others: the machine may have more to do."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(300))
+
+
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     """An empty scene."""

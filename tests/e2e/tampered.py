@@ -1,7 +1,7 @@
 """A command of ours with one thing changed in it, for the tests: ``python tampered.py WHAT peer|relay ARGUMENTS…``.
 
-Some changes record what goes on inside (``$TAP`` is the file that they append to); the others are the faults that a
-test must be able to notice, each a plausible mistake. This file stands alone: it is run as a script.
+Some changes record what goes on inside (``$TAP`` is the file that they append to); the others are faults that a test
+must be able to notice, each a plausible mistake. This file stands alone: it is run as a script.
 """
 
 from __future__ import annotations
@@ -70,19 +70,6 @@ def one_number() -> None:
     Room.whisper = counted
 
 
-def all_present() -> None:
-    """Let the relay show everybody who attaches."""
-    from relay.core.room import Room
-
-    attach = Room.attach
-
-    def shown(self: Room, attachment: Any) -> None:
-        attachment.present = True
-        attach(self, attachment)
-
-    Room.attach = shown
-
-
 def one_counter() -> None:
     """Let a peer count its asides to all recipients together."""
     from peer.core.outbox import Outbox
@@ -96,7 +83,7 @@ def one_counter() -> None:
 
 
 CHANGES: dict[str, Callable[[], None]] = {
-    change.__name__: change for change in (frames, signatures, one_number, all_present, one_counter)
+    change.__name__: change for change in (frames, signatures, one_number, one_counter)
 }
 
 

