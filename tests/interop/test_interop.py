@@ -47,10 +47,18 @@ class Person:
         assert process.returncode == 0, errors
         return [json.loads(line) for line in printed.splitlines()]
 
-    def texts(self) -> list[tuple[str, str, bool]]:
-        """Nick, text and whether it is an aside, of every message that was not shown before."""
+    def told(self) -> tuple[list[tuple[str, str, bool]], list[tuple[str, str]]]:
+        """What was not shown before: nick, text and whether it is an aside; nick and reason of what can't be read."""
         told = self.do("poll", "team")
-        return [(each["from"]["nick"], each["text"], each["direct"]) for each in told if each["type"] == "message"]
+        messages = [each for each in told if each["type"] == "message"]
+        missed = [each for each in told if each["type"] == "event" and each["event"] == "missed"]
+        return (
+            [(each["from"]["nick"], each["text"], each["direct"]) for each in messages],
+            [(each["who"]["nick"], each["reason"]) for each in missed],
+        )
+
+    def texts(self) -> list[tuple[str, str, bool]]:
+        return self.told()[0]
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +196,8 @@ def test_an_aside_that_bob_seals_again_for_carol_is_refused(scene, person) -> No
     alice, bob, carol = scene.alice, scene.bob, scene.carol
     dave = person("dave")
     dave.do("join", scene.word, "--nick", "dave")
-    bob.pump(lambda: len(bob.cards) == 4)
+    for each in (alice, bob):
+        each.pump(lambda each=each: len(each.cards) == 4)
     taken: list[Came] = []
     bob.open_aside = taken.append
     id = alice.whisper(bob.id, "careful with carol")
@@ -218,7 +227,7 @@ def test_an_aside_that_bob_seals_again_for_carol_is_refused(scene, person) -> No
         "an aside that does not open",
         "an aside that another sealed than the relay says",
     ]
-    assert dave.texts() == [("bob", "and an honest one", True)]
+    assert dave.told() == ([("bob", "and an honest one", True)], 3 * [("bob", "cannot-open")])
 
 
 def test_a_substituted_card_is_refused(scene) -> None:
@@ -299,4 +308,4 @@ def test_a_replay_is_refused(scene, person) -> None:
         "an aside out of its context",
         "a bad signature: bc1 room message",
     ]
-    assert dave.texts() == [("alice", "to all", False), ("alice", "to dave", True)]
+    assert dave.told() == ([("alice", "to all", False), ("alice", "to dave", True)], 2 * [("alice", "cannot-open")])
