@@ -395,7 +395,9 @@ class WrongNumber(AlarmRaised):
     """The number that was compared is not this identity's."""
 
     code = "wrong-number"
-    sentence = "That is not this member's safety number: whoever showed it to you is somebody else. Nothing was accepted."
+    sentence = (
+        "That is not this member's safety number: whoever showed it to you is somebody else. Nothing was accepted."
+    )
 
 
 # -- what was typed or stored -----------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ _CHECKS: Final = (
     exactly(32),
     exactly(32),
     exactly(32),
-    number(limits.COUNTER),
+    number(limits.COUNTER, 2),
     exactly(32),
     several(text(300), _ADDRESSES),
 )
@@ -94,6 +94,8 @@ class Invite:
                 raise BadInvite
         except (ValueError, BackchannelError):
             raise BadInvite from None
+        if not where:
+            raise BadInvite
         anchor = Anchor(index, Head(head))  # type: ignore[arg-type]  # checked
         return cls(relay, room, seed, secret, anchor, where)  # type: ignore[arg-type]  # checked
 

@@ -96,6 +96,8 @@ class Membership:
         self._known: set[bytes] = {st.statement_id(found_raw)}
         self._granted: dict[PeerId, int] = {}
         """How many invites each has granted."""
+        self._invites: set[InviteId] = set()
+        """Every invite key that was ever granted."""
         self._live: dict[PeerId, set[InviteId]] = {}
         """The live invites of each granter, so that churn costs nobody a search through everybody's."""
 
@@ -221,8 +223,8 @@ class Membership:
     def _check_grant(self, grant: st.Grant) -> None:
         self._need(grant.signer, Role.MEMBER if self.found.members_invite else Role.ADMIN)
         self._anchored(grant, self._restricted)
-        if grant.invite in self.grants:
-            raise BadStatement("that invite is live already")
+        if grant.invite in self._invites:
+            raise BadStatement("an invite key is granted once: whoever held its word would hold a live one again")
         if grant.signer != self.founder and self._granted.get(grant.signer, 0) >= limits.GRANTS_PER_SIGNER:
             raise TooManyStatements
 
@@ -256,6 +258,7 @@ class Membership:
                 self.grants[statement.invite] = Grant(statement.signer, statement.uses, 0, statement.expires_at)
                 self._granted[statement.signer] = self._granted.get(statement.signer, 0) + 1
                 self._live.setdefault(statement.signer, set()).add(statement.invite)
+                self._invites.add(statement.invite)
             case st.Admit():
                 self.grants[statement.invite].used += 1
                 self.members[statement.signer] = Member(Role.MEMBER, self.index)

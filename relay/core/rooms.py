@@ -170,7 +170,7 @@ class Rooms:
         if room.asides_of(to).knows(peer, post.id):
             return
         if post.index < addressee.since:
-            # The sender knows an earlier membership of the addressee at best: delivered it could not be (DESIGN 5).
+            # The sender knows an earlier membership of the addressee at best: delivered it could not be.
             raise StaleRoster
         buckets = self._budgets.chain_keys if post.flags else self._budgets.asides
         if not buckets.take(peer + to, len(post.body), now):
@@ -191,7 +191,7 @@ class Rooms:
         self._add(Membership(request.statement), now)
 
     def _check_submission(self, membership: Membership, peer: PeerId, raw: bytes, now: int) -> None:
-        """Refuse what the fold admits and the relay does not: see DESIGN 5 on expiry, and on what always fits."""
+        """Refuse what the fold admits and the relay does not: an invite's time, and how full a room may be."""
         statement = st.decode(raw)
         if isinstance(statement, st.Admit):
             if statement.signer != peer:

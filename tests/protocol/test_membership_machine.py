@@ -25,7 +25,7 @@ KEYS = [SigningKey(bytes([n]) * 32) for n in range(1, 4)]
 
 
 class Rules:
-    """What DESIGN 5 calls the rules, over a list of statements, each place counted from 1."""
+    """The rules of a room, over a list of statements, each place counted from 1."""
 
     def __init__(self, log: list[st.Statement], heads: list[Head]) -> None:
         self.heads = heads
@@ -55,6 +55,9 @@ class Rules:
 
     def banned(self) -> set[PeerId]:
         return {said.subject for _, said in self.placed if isinstance(said, st.Remove) and said.ban}
+
+    def granted(self) -> set[bytes]:
+        return {said.invite for _, said in self.placed if isinstance(said, st.Grant)}
 
     def grant_of(self, key: bytes) -> st.Grant | None:
         """Return the grant that makes an invite live."""
@@ -105,7 +108,7 @@ class Rules:
             case st.Grant():
                 may = role >= (Role.MEMBER if self.found.members_invite else Role.ADMIN)
                 seen = self.stands(said, max(1, self.latest(st.Role, st.Remove, st.Revoke)))
-                return may and seen and not self.grant_of(said.invite)
+                return may and seen and said.invite not in self.granted()
             case st.Admit():
                 grant = self.grant_of(said.invite)
                 outside = role < 0 and said.signer not in self.banned()
