@@ -114,6 +114,8 @@ def bury(store: Store, now: int) -> bool:
         store.row(f"SELECT 1 FROM {table} WHERE {overdue} LIMIT 1", now, horizon)  # noqa: S608 - our own words
         for table in ("sealing_keys", "chains")
     ):
+        if store.owes_vacuum:
+            store.vacuum()
         return False
     with store.transaction():
         for table in ("sealing_keys", "chains"):

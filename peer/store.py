@@ -113,6 +113,8 @@ class Store:
         self._connection = connection
         self._depth = 0
         self.home = home
+        self.owes_vacuum = False
+        """Whether keys died since the file was rewritten."""
 
     # -- opening ------------------------------------------------------------------------------------------------------
 
@@ -139,14 +141,24 @@ class Store:
     def _connected(cls, path: str, nick: str, home: Path | None) -> Store:
         with _guarded(home):
             connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-            connection.row_factory = sqlite3.Row
-            for pragma in ("secure_delete = ON", "temp_store = MEMORY", "foreign_keys = ON", "trusted_schema = OFF"):
-                connection.execute(f"PRAGMA {pragma}")
-            store = cls(connection, home)
-            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                store._create(nick)
-            connection.execute("PRAGMA journal_mode = TRUNCATE")
+        store = cls(connection, home)
+        try:
+            with _guarded(home):
+                store._begin(nick)
+        except BaseException:
+            connection.close()
+            raise
         return store
+
+    def _begin(self, nick: str) -> None:
+        self._connection.row_factory = sqlite3.Row
+        for pragma in ("secure_delete = ON", "temp_store = MEMORY", "foreign_keys = ON", "trusted_schema = OFF"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        if self._one("PRAGMA user_version")[0] != VERSION:
+            self._create(nick)
+        elif self._one("PRAGMA application_id")[0] != _APPLICATION:
+            raise BadProfile(f"{_place(self.home)} is not a profile of this program; move it away")
+        self._connection.execute("PRAGMA journal_mode = TRUNCATE")
 
     def _create(self, nick: str) -> None:
         with self.transaction():
@@ -219,8 +231,10 @@ class Store:
 
     def vacuum(self) -> None:
         """Rewrite the file, so that no page holds bytes of a deleted key. Another process's lock postpones it."""
+        self.owes_vacuum = True
         with contextlib.suppress(sqlite3.OperationalError):
             self._connection.execute("VACUUM")
+            self.owes_vacuum = False
 
     # -- who and where ------------------------------------------------------------------------------------------------
 
@@ -331,6 +345,8 @@ def _guarded(home: Path | None) -> Iterator[None]:
     """Turn what SQLite raises into a sentence for a person."""
     try:
         yield
+    except UnicodeDecodeError:  # of a text, or of the message that would have quoted it
+        raise BadProfile(f"{_place(home)} is damaged; move it away and join again, or restore a copy") from None
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "") or ""
         place = _place(home)

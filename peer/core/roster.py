@@ -19,9 +19,11 @@ from protocol import identity, limits, names
 from protocol import statement as st
 from protocol.card import Card, check_newer
 from protocol.errors import (
+    AlreadyStated,
     AmbiguousNick,
     BackchannelError,
     BadCard,
+    BadProfile,
     BadStatement,
     CannotOpen,
     CardConflict,
@@ -45,7 +47,10 @@ class Roster:
         self.alarms = Alarms(store, room.id)
         self.online: set[PeerId] = set()
         log = [row[0] for row in store.rows("SELECT statement FROM log WHERE room = ? ORDER BY place", room.id)]
-        self.membership: Membership | None = Membership.fold(log) if log else None
+        try:
+            self.membership: Membership | None = Membership.fold(log) if log else None
+        except BackchannelError as error:
+            raise BadProfile(f"the log of {room.name} is damaged ({error.code})") from None
         self._incoming: Membership | None = None
         self._joined: dict[PeerId, int] = {}
         """Who entered without having been announced yet."""
@@ -121,7 +126,7 @@ class Roster:
         self.membership, self._incoming, self._labels = new, None, None
         with self._store.transaction():
             self._store.write_many(
-                "INSERT OR IGNORE INTO restrictions VALUES (?, ?)",
+                "INSERT OR IGNORE INTO restrictions (room, statement) VALUES (?, ?)",
                 [(self._room.id, raw) for raw in (old.log[1:] if old else ()) if st.is_restriction(st.decode(raw))],
             )
             self._keep_all(new)
@@ -129,19 +134,45 @@ class Roster:
     def lacking(self) -> list[bytes]:
         """Return the restrictions that were in an earlier log and that this one does not hold, but has to take.
 
-        One whose signer lost the right to it with the earlier log binds nobody.
+        One whose signer lost the right to it with the earlier log binds nobody; but who was removed by it is not let
+        in again for that (``gone``).
         """
-        if self.membership is None:
-            return []
-        binding: list[bytes] = []
-        for row in self._store.rows("SELECT statement FROM restrictions WHERE room = ?", self._room.id):
+        return [raw for raw, _ in self._lacking()]
+
+    def _lacking(self) -> list[tuple[bytes, PeerId | None]]:
+        """Return them, each with the member whom it has made go."""
+        membership, found = self.membership, []
+        for (raw,) in self._store.rows("SELECT statement FROM restrictions WHERE room = ?", self._room.id):
+            statement = st.decode(raw)
+            goes: PeerId | None = None
+            if isinstance(statement, st.Remove | st.Leave):
+                goes = statement.subject if isinstance(statement, st.Remove) else statement.signer
             try:
-                self.membership.check(row["statement"])
-            except BackchannelError:
-                self._store.write("DELETE FROM restrictions WHERE room = ? AND statement = ?", self._room.id, row[0])
-            else:
-                binding.append(row["statement"])
-        return binding
+                if membership is not None:
+                    membership.check(raw)
+            except BackchannelError as error:
+                if goes is None or not self.is_member(goes) or isinstance(error, AlreadyStated):
+                    self._store.write("DELETE FROM restrictions WHERE room = ? AND statement = ?", self._room.id, raw)
+                    continue
+            found.append((raw, goes))
+        return found
+
+    def gone(self) -> set[PeerId]:
+        """Return the members of this log whose removal or leaving was in an earlier one, which a restart lost.
+
+        Nothing is sealed for them until that is in the log again, or the user has accepted that the relay forgot it.
+        """
+        return {goes for _, goes in self._lacking() if goes is not None and self.is_member(goes)}
+
+    def taken(self, raw: bytes, incarnation: bytes) -> None:
+        """Note that the relay said that it took this restriction."""
+        sql = "UPDATE restrictions SET taken_by = ? WHERE room = ? AND statement = ?"
+        self._store.write(sql, incarnation, self._room.id, raw)
+
+    def was_taken(self, raw: bytes, incarnation: bytes) -> bool:
+        """Say whether the relay said so, to any process, since it was started."""
+        sql = "SELECT 1 FROM restrictions WHERE room = ? AND statement = ? AND taken_by = ?"
+        return self._store.row(sql, self._room.id, raw, incarnation) is not None
 
     def abandon(self) -> None:
         """Forget a log that came only in part."""
@@ -248,8 +279,11 @@ class Roster:
         """Unpack a card whenever it is from; how far ahead it may be is checked when it comes."""
         return Card.decode(raw, room=self._room.id, now=1 << 47)
 
-    def take_card(self, raw: bytes, now: int) -> Card | None:
-        """Verify and keep a card; return it if it is valid, whether or not it is the newest."""
+    def take_card(self, raw: bytes, now: int, *, asked: bool = False) -> Card | None:
+        """Verify and keep a card; return it if it is valid, whether or not it is the newest.
+
+        A relay shows no card before the statement that let its owner in, unless it was ``asked`` for.
+        """
         try:
             card = self._decoded(raw)
         except BadCard as error:
@@ -261,7 +295,11 @@ class Roster:
             self.sound(AlarmKind.CARD, b"", f"The relay showed a card that is not valid ({error.code}).", now)
             return None
         # one from the future may be none by the relay's clock, or by its owner's: that is no alarm
-        if not self.belonged(card.owner) or card.generation > now + limits.CARD_AHEAD:
+        if card.generation > now + limits.CARD_AHEAD:
+            return None
+        if not self.belonged(card.owner):
+            if not asked:
+                self.sound(AlarmKind.CARD, b"", "The relay showed a card of somebody who never entered.", now)
             return None
         held = self.card(card.owner)
         try:

@@ -314,14 +314,15 @@ def test_a_card_from_the_future_is_not_taken_and_no_alarm(company):
     assert c.bob.alarms() == []
 
 
-def test_a_card_of_somebody_who_never_belonged_is_ignored(company):
+def test_a_card_of_somebody_who_never_belonged_is_an_alarm_and_is_not_taken(company):
+    """Attack 5."""
     c = company
     stranger = c.world.person("stranger")
     stranger.room_id = c.world.room
     stranger._adds_room(c.world.room, c.alice.room.secret)
     show(c.bob, forged_card(c.world, stranger))
     assert c.bob.core.roster.card(stranger.id) is None
-    assert c.bob.alarms() == []
+    assert c.bob.alarmed() == ["card"]
 
 
 def test_a_card_of_ones_own_that_one_did_not_make_is_an_alarm(company):

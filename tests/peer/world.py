@@ -48,7 +48,7 @@ RELAY = RelayKey(bytes(range(32)))
 NOON = 1_700_000_000_000
 STEP = limits.SECOND // 2
 """How often a shell ticks its core."""
-LONG_STEP = 5 * limits.SECOND
+LONG_STEP = 9 * limits.SECOND
 Tamper = Callable[["Process", ev.Delivery], Iterable[ev.Delivery]]
 
 
