@@ -65,7 +65,12 @@ class Alarms:
         return [Alarm(AlarmKind(kind), subject, what, raised_at) for kind, subject, what, raised_at in rows]
 
     def answer(self, subject: PeerId | bytes, now: int) -> int:
-        """Note that the user read and accepted the alarms about ``subject``; return how many there were."""
+        """Note that the user read and accepted the alarms about ``subject``; return how many there were.
+
+        Who accepts that the relay forgot removals need not hear of these again.
+        """
+        if any(alarm.kind is AlarmKind.WITHHELD and alarm.subject == subject for alarm in self.standing()):
+            self._store.write("DELETE FROM restrictions WHERE room = ?", self._room)
         return self._store.write(
             "UPDATE alarms SET answered_at = ? WHERE room = ? AND subject = ? AND answered_at IS NULL",
             *(now, self._room, subject),

@@ -261,9 +261,10 @@ class Outbox:
     def _share(self, chain: SendingChain, peers: Iterable[PeerId], now: int) -> list[Pending]:
         """Seal the chain as it stands for each of ``peers``, unless it has it or has no valid card."""
         keys: list[Pending] = []
+        gone = self._roster.gone()
         for peer in peers:
             card = self._roster.card(peer)
-            if peer not in self._shared and card is not None and not card.expired(now):
+            if peer not in self._shared and peer not in gone and card is not None and not card.expired(now):
                 key = Pending(new_message_id(), chain.share(), peer, now)
                 self._seal(key, peer, now)
                 keys.append(key)
@@ -296,7 +297,7 @@ class Outbox:
         pending.bound = bound
 
     def _recipient(self, pending: Pending, to: PeerId, now: int) -> Card:
-        if not self._roster.is_member(to):
+        if not self._roster.is_member(to) or to in self._roster.gone():
             raise UnknownPeer
         if pending.generation is not None:
             card = self._roster.card_of(to, pending.generation)

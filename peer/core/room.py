@@ -97,6 +97,7 @@ class RoomCore:
         self._fetching: dict[bytes, tuple[PeerId, int]] = {}
         self._submitted: set[bytes] = set()
         self._restrictions: dict[bytes, int] = {}
+        self._restoring: dict[bytes, bytes] = {}
         self._refreshed = 0
         self._ticked = 0
         self._ended = False
@@ -194,6 +195,7 @@ class RoomCore:
             self._emit(Answered(identifier, Gone()))
         self._submitted.clear()
         self._publishing.clear()
+        self._restoring.clear()
         self._fetching.clear()
 
     def receive(self, deliveries: Iterable[ev.Delivery], now: int) -> None:
@@ -274,7 +276,9 @@ class RoomCore:
         self.inbox.attached(now)
         for raw in self.roster.lacking():
             self._restrictions.setdefault(raw, now)
-            self._request(ev.Submit(new_message_id(), self._room.id, raw))
+            if self.roster.was_taken(raw, self._incarnation):
+                self._withheld(now)
+            self._restoring[self._request(ev.Submit(new_message_id(), self._room.id, raw))] = raw
         if restarted:
             self._bring_back_cards(now)
         self._publish(now)
@@ -310,7 +314,7 @@ class RoomCore:
     # -- cards --------------------------------------------------------------------------------------------------------
 
     def _card(self, raw: bytes, now: int) -> None:
-        card = self.roster.take_card(raw, now)
+        card = self.roster.take_card(raw, now, asked=raw[:32] in {peer for peer, _ in self._fetching.values()})
         if card is None:
             return
         self._shown_cards[card.owner] = max(card.generation, self._shown_cards.get(card.owner, 0))
@@ -365,6 +369,8 @@ class RoomCore:
             self._shown_cards[self.roster.me] = max(generation, self._shown_cards.get(self.roster.me, 0))
             self.keys.was_accepted(generation, self._retention, now)
             self.outbox.flush(now)
+        elif identifier in self._restoring:
+            self.roster.taken(self._restoring.pop(identifier), self._incarnation)
         elif identifier in self._submitted:
             self._submitted.discard(identifier)
             self._emit(Answered(identifier))
@@ -391,6 +397,7 @@ class RoomCore:
             peer, generation = self._fetching.pop(identifier)
             self.inbox.unavailable(peer, generation, now)
         else:
+            self._restoring.pop(identifier, None)
             self._publishing.pop(identifier, None)
 
     def _opened(self) -> None:
@@ -430,4 +437,7 @@ class RoomCore:
         for raw, since in list(self._restrictions.items()):
             if now - max(since, self._attached_since) >= limits.UNRESOLVED:
                 del self._restrictions[raw]
-                self.roster.sound(AlarmKind.WITHHELD, b"", "The relay does not take a removal that you know of.", now)
+                self._withheld(now)
+
+    def _withheld(self, now: int) -> None:
+        self.roster.sound(AlarmKind.WITHHELD, b"", "The relay does not take a removal that you know of.", now)
