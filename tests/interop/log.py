@@ -57,6 +57,7 @@ class Log:
         self.gone: dict[bytes, int] = {}
         self.banned: set[bytes] = set()
         self.invites: dict[bytes, Grant] = {}
+        self.ever_granted: set[bytes] = set()
         self.granted: Counter[bytes] = Counter()
         self.departures = [0]
         self.restricted = 1
@@ -118,9 +119,10 @@ class Log:
         match kind, *values:
             case 2, granted, uses, _:
                 must(chief or (role and self.members_may_invite))
-                must(anchored >= self.restricted, granted not in self.invites)
+                must(anchored >= self.restricted, granted not in self.ever_granted)
                 must(role == "founder" or self.granted[signer] < 1024)
                 self.invites[granted] = Grant(signer, uses)
+                self.ever_granted.add(granted)
                 self.granted[signer] += 1
             case (3,):
                 grant = self.invites.get(invite)
