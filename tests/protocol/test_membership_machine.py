@@ -21,7 +21,7 @@ from protocol.primitives import Anchor, Head, PeerId
 from tests.protocol.builders import ALICE, BOB, CHUCK, DAVE, EVE, FRED, Room, briefly_and_for_long, invite, state
 
 PEOPLE = [ALICE, BOB, CHUCK, DAVE, EVE]
-KEYS = [SigningKey(bytes([n]) * 32) for n in range(1, 4)]
+KEYS = [SigningKey(bytes([n]) * 32) for n in range(1, 16)]
 
 
 class Rules:
