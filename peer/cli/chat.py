@@ -16,8 +16,12 @@ from peer.cli.options import ROOM, Profile, check_text, command
 from protocol.errors import BackchannelError, UsageError
 
 if TYPE_CHECKING:
-    from peer.api import Room
+    from collections.abc import Awaitable, Callable
+
+    from peer.api import Event, Message, Room
     from peer.cli.output import Output
+
+    Also = Callable[[Message | Event], Awaitable[None]]
 
 _WAITING = 64
 """Lines that may wait to be sent before no more are read."""
@@ -57,8 +61,11 @@ def on_terminal(out: Output) -> bool:
     return not out.json and all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
-async def talk(room: Room, out: Output, *, terminal: bool) -> int:
-    """Talk until the lines end; return 0 or, without a terminal, the exit code of the first line that failed."""
+async def talk(room: Room, out: Output, *, terminal: bool, also: Also | None = None) -> int:
+    """Talk until the lines end; return 0 or, without a terminal, the exit code of the first line that failed.
+
+    ``also`` is done with everything that comes, after it was shown.
+    """
     from peer.cli.running import first_to_end
     from peer.cli.stdin import Stdin
 
@@ -71,7 +78,7 @@ async def talk(room: Room, out: Output, *, terminal: bool) -> int:
         out.note(f"You are {nick} in {room.name}; /help lists what you can do.")
     else:
         source = Stdin()
-    talking = _Talk(room, out, source)
+    talking = _Talk(room, out, source, also)
     with source:
         try:
             await first_to_end(talking.receive(), talking.read(), talking.send())
@@ -84,12 +91,13 @@ async def talk(room: Room, out: Output, *, terminal: bool) -> int:
 class _Talk:
     """One run of the chat: what was read and not sent yet, and what has failed."""
 
-    def __init__(self, room: Room, out: Output, source: Lines) -> None:
+    def __init__(self, room: Room, out: Output, source: Lines, also: Also | None) -> None:
         import asyncio
 
         self._room = room
         self._out = out
         self._source = source
+        self._also = also
         self._waiting: asyncio.Queue[tuple[str, lines.Say]] = asyncio.Queue(_WAITING)
         self._leaving: str | None = None
         self.code = 0
@@ -99,7 +107,10 @@ class _Talk:
         for thing in self._room.ready():
             self._out.happening(thing)
         while True:
-            self._out.happening(await self._room.next())
+            thing = await self._room.next()
+            self._out.happening(thing)
+            if self._also:
+                await self._also(thing)
 
     async def read(self) -> None:
         """Do what the lines say, until they end and all are sent."""

@@ -12,7 +12,7 @@ import click
 from peer.cli.chat import on_terminal, talk
 from peer.cli.options import NICK, TITLE, Profile, command
 from protocol.address import HostPort
-from protocol.errors import BadAddress, UsageError
+from protocol.errors import BackchannelError, BadAddress, UsageError
 
 if TYPE_CHECKING:
     from peer.api import Peer, Room
@@ -88,12 +88,21 @@ async def _opened(peer: Peer, out: Output, title: str, nick: str | None, address
 
 async def _serve(room: Room, out: Output) -> None:
     """Be there: with a terminal talk, without one take in what comes."""
-    from peer.core.events import Event
+    from peer.core.events import Event, EventKind, Message
+
+    async def renew(thing: Message | Event) -> None:
+        """Print a new invite after a removal, which ends all that were made before."""
+        if isinstance(thing, Event) and thing.kind in {EventKind.KICKED, EventKind.BANNED}:
+            try:
+                out.result(await room.invite())
+            except BackchannelError as error:
+                out.error(error)
 
     if on_terminal(out):
-        await talk(room, out, terminal=True)
+        await talk(room, out, terminal=True, also=renew)
         return
     while True:
         thing = await room.next()
         if isinstance(thing, Event):
             out.note(f"-- {thing.what}")
+        await renew(thing)
