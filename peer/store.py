@@ -52,7 +52,7 @@ CREATE TABLE chains (
     counter INTEGER NOT NULL, verify_key BLOB NOT NULL, made_at INTEGER NOT NULL, previous BLOB NOT NULL,
     previous_count INTEGER NOT NULL, dies_at INTEGER NOT NULL, PRIMARY KEY (room, id)) STRICT, WITHOUT ROWID;
 CREATE TABLE counters (
-    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, recipient BLOB NOT NULL, last INTEGER NOT NULL,
+    room BLOB NOT NULL, recipient BLOB NOT NULL, last INTEGER NOT NULL,
     PRIMARY KEY (room, recipient)) STRICT, WITHOUT ROWID;
 CREATE TABLE unsettled (
     room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, recipient BLOB NOT NULL, counter INTEGER NOT NULL,
@@ -315,7 +315,10 @@ class Store:
         self.vacuum()
 
     def forget_room(self, room: RoomId) -> None:
-        """Delete a room with everything that was kept of it."""
+        """Delete a room with everything that was kept of it, but for the counters.
+
+        Others remember them: whoever came back and began again at 1 would be taken for somebody who replays.
+        """
         self.write("DELETE FROM rooms WHERE id = ?", room)
         self.vacuum()
 

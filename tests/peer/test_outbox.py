@@ -546,6 +546,26 @@ def test_asides_to_a_nick_that_was_anothers_stop_until_it_is_accepted(company):
     assert impostor.hears() == ["alice whispers: psst"]
 
 
+def test_who_leaves_and_comes_back_goes_on_counting(company):
+    """Others remember the counters of asides, chain keys among them: a second aside 1 would be a replay."""
+    c = company
+    c.bob.whispers("alice", "one")
+    c.bob.says("to all")
+    assert c.alice.hears() == ["bob whispers: one", "bob: to all"]
+    c.bob.leaves()
+    c.bob.sleeps()
+    c.bob.store.leave_room(c.world.room)
+    c.world.passes(limits.MINUTE)
+    c.bob.enters(c.alice.invites())
+    c.bob.starts(Reading.BACKLOG)
+    c.alice.forgets()
+    c.bob.whispers("alice", "two")
+    c.bob.says("to all again")
+    c.world.passes(limits.MINUTE)
+    assert c.alice.hears() == ["bob whispers: two", "bob: to all again"]
+    assert c.alice.notes() == []
+
+
 def test_a_store_in_memory_is_a_profile_too():
     store = Store.in_memory("alice")
     assert store.nick == "alice"
