@@ -109,6 +109,8 @@ class Router:
         self._links: dict[bytes, Incoming | None] = {}
         """By routing id: which TCP connection it is, if that is known."""
         self._bound: dict[Incoming, bytes] = {}
+        self._unbound: dict[bytes, tuple[int, int]] = {}
+        """Connections whose TCP connection is not known: the descriptor that their first frame named, and when."""
         self._doomed: list[tuple[int, bytes]] = []
         self._dead: dict[bytes, int] = {}
         self._sweep_at = 0
@@ -236,7 +238,7 @@ class Router:
         return frames
 
     def _receive(self, connection: bytes, frame: zmq.Frame, now: int) -> None:
-        if self._links.get(connection) is None and not self._link(connection, frame, now):
+        if connection not in self._links and not self._link(connection, frame, now):
             return
         try:
             self._core.receive(connection, frame.bytes, now)
@@ -309,30 +311,35 @@ class Router:
         """
         if connection in self._dead:
             return False
-        if connection not in self._links:
-            self._links[connection] = None
-            key = bytes.fromhex(str(frame.get("User-Id")))
-            self._core.connect(connection, key, str(frame.get("Peer-Address")), now)
-        fd = frame.get(zmq.SRCFD)
+        key, fd = bytes.fromhex(str(frame.get("User-Id"))), frame.get(zmq.SRCFD)
         assert isinstance(fd, int)
-        incoming, _ = self._open.get(fd, (None, 0))
-        # Already disconnected, or the descriptor has been used again since: sending will tell.
-        if incoming and incoming not in self._bound:
+        self._core.connect(connection, key, str(frame.get("Peer-Address")), now)
+        self._links[connection] = None
+        self._unbound[connection] = (fd, now)
+        self._bind(connection)
+        return True
+
+    def _bind(self, connection: bytes) -> None:
+        """Find the TCP connection of ``connection``, unless it is disconnected or the descriptor is another's."""
+        fd, first_heard = self._unbound[connection]
+        incoming, since = self._open.get(fd, (None, 0))
+        if incoming and incoming not in self._bound and since <= first_heard:
             self._links[connection] = incoming
             self._bound[incoming] = connection
-        return True
+            del self._unbound[connection]
 
     def _forget(self, connection: bytes, now: int) -> None:
         """Take note that a connection is no more."""
         incoming = self._links.pop(connection, None)
         if incoming:
             self._bound.pop(incoming, None)
+        self._unbound.pop(connection, None)
         self._dead[connection] = now
         self._core.disconnect(connection, now)
 
     def _expel(self, connection: bytes, frame: zmq.Frame, now: int) -> None:
         """Cut whoever sent a message of several parts."""
-        if self._links.get(connection) is not None or self._link(connection, frame, now):
+        if connection in self._links or self._link(connection, frame, now):
             self._shut_link(connection)
             self._forget(connection, now)
 
@@ -343,13 +350,18 @@ class Router:
 
     def _shut_link(self, connection: bytes) -> None:
         incoming = self._links.pop(connection, None)
+        self._unbound.pop(connection, None)
         if incoming and self._open.get(incoming.fd, (None, 0))[0] == incoming:
             self._bound.pop(incoming, None)
             _shut(incoming.fd)
 
     def _sweep(self, now: int) -> None:
-        """Cut what was accepted and never said anything, and forget what was cut long ago."""
+        """Cut what was accepted and never said anything, and forget what is gone, or was cut long ago."""
         self._sweep_at = now + _SWEEP
+        for connection, (fd, _) in tuple(self._unbound.items()):
+            self._bind(connection)
+            if fd not in self._open:
+                self._forget(connection, now)
         for incoming, since in self._open.values():
             if now - since >= HELLO_WAIT and incoming not in self._bound:
                 _shut(incoming.fd)

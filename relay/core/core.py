@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 RETRY: Final = 20
 """How long (ms) a connection whose pipe was full is left alone."""
+CATCHING_UP: Final = 2 * limits.FRAME
+"""How many bytes a turn may take to bring those who are behind nearer: so many that they catch up under load."""
 SWEEP: Final = limits.SECOND
 """How often what has been kept for its life is dropped."""
 HELLO_WAIT: Final = 10 * limits.SECOND
@@ -137,10 +139,10 @@ class Core:
         self._rooms.loud.clear()
         for room in loud:
             room.begin_turn()
+        ready = [session for session in self._due.values() if session.retry_at <= now]
+        yield from self._send_letters(ready, now)
         caught_up: list[Attachment] = []
-        for session in tuple(self._due.values()):
-            if session.retry_at <= now:
-                yield from self._serve(session, caught_up, now)
+        yield from self._send_chunks(ready, caught_up, now)
         for room in loud:
             for frame in room.broadcast.frames(room.place()):
                 yield Push(frame, tuple(room.broadcast.live))
@@ -165,21 +167,41 @@ class Core:
         cuts, self._cuts = self._cuts, []
         return cuts
 
-    def _serve(self, session: Session, caught_up: list[Attachment], now: int) -> Iterator[Push]:
-        session.stalled = False
-        for parcel in session.parcels(now):
-            if frame := parcel.frame:
-                yield Push(frame, (session.connection,))
-            if session.stalled or session.connection not in self._sessions:
-                break
-            if attachment := parcel.settle():
-                caught_up.append(attachment)
-        if session.leaving:
-            self._cut(session, now)
-        elif not session.stalled:
-            session.owed_since = None
-            if not session.owes_anything():
+    def _send_letters(self, ready: Sequence[Session], now: int) -> Iterator[Push]:
+        for session in ready:
+            session.stalled = False
+            for letter in session.letters():
+                yield Push(letter.frame, (session.connection,))
+                if session.stalled:
+                    break
+                letter.settle()
+                session.owed_since = None
+            if session.leaving:
+                self._cut(session, now)
+            elif not session.owes_anything():
                 self._due.pop(session.connection, None)
+
+    def _send_chunks(self, ready: Sequence[Session], caught_up: list[Attachment], now: int) -> Iterator[Push]:
+        """Bring those who are behind nearer, together by so much a turn; whoever was served goes to the end."""
+        left = CATCHING_UP
+        for session in ready:
+            if not session.takes_more() or session.connection not in self._due:
+                continue
+            for chunk in session.chunks(now):
+                if frame := chunk.frame:
+                    yield Push(frame, (session.connection,))
+                    left -= len(frame)
+                    if not session.takes_more():
+                        break
+                    session.owed_since = None
+                if attachment := chunk.settle():
+                    caught_up.append(attachment)
+                if left <= 0:
+                    break
+            if self._due.pop(session.connection, None) and session.owes_anything():
+                session.wake()
+            if left <= 0:
+                return
 
     # -- requests -------------------------------------------------------------------------------------------------
 

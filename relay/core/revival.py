@@ -29,6 +29,10 @@ PATIENCE: Final = 30 * limits.SECOND
 HELD: Final = 16
 """ATTACHes that wait with one candidate, at most."""
 
+_RESTRICTING: Final = frozenset(
+    bytes([kind]) for kind in (st.Kind.ROLE, st.Kind.REMOVE, st.Kind.REVOKE, st.Kind.LEAVE, st.Kind.CLOSE)
+)
+
 
 @dataclass(slots=True)
 class Candidate:
@@ -154,8 +158,8 @@ def choose(room: RoomId, candidates: Iterable[Candidate]) -> Choice:
     for log in sorted(by_log, key=lambda log: (-len(log), reduce(next_head, log, START))):
         if membership:
             accepted += by_log[log]
-            for raw in lacking(membership, log):
-                _try(membership, raw)
+            for raw in unknown_restrictions(membership, log):
+                _restrict(membership, raw)
             continue
         try:
             membership = _fold(room, log, by_log[log])
@@ -166,14 +170,11 @@ def choose(room: RoomId, candidates: Iterable[Candidate]) -> Choice:
     return Choice(membership, accepted, refused)
 
 
-def lacking(membership: Membership, log: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the restrictions of ``log`` that ``membership`` lacks, valid by their signatures."""
+def unknown_restrictions(membership: Membership, log: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what in ``log`` may be a restriction that ``membership`` lacks: no signature has been verified yet."""
     for raw in log:
-        try:
-            if not membership.knows(raw) and st.is_restriction(st.decode(raw)):
-                yield raw
-        except BackchannelError:
-            continue
+        if raw[:1] in _RESTRICTING and not membership.knows(raw):
+            yield raw
 
 
 def membership_end(membership: Membership, peer: PeerId) -> int | None:
@@ -195,8 +196,9 @@ def _belonged(membership: Membership, peer: PeerId) -> bool:
     return peer in membership.members or membership_end(membership, peer) is not None
 
 
-def _try(membership: Membership, raw: bytes) -> None:
+def _restrict(membership: Membership, raw: bytes) -> None:
     try:
-        membership.apply(raw)
-    except BackchannelError:
+        if st.is_restriction(st.decode(raw)):
+            membership.apply(raw)
+    except BackchannelError:  # what the rules do not admit now is left out
         return

@@ -36,7 +36,7 @@ from protocol.primitives import PeerId, RoomId
 from relay.core.attachment import Attachment
 from relay.core.budget import Budgets
 from relay.core.place import Place
-from relay.core.revival import Candidate, Revival, choose, lacking, membership_end
+from relay.core.revival import Candidate, Revival, choose, membership_end, unknown_restrictions
 from relay.core.room import Room
 from relay.core.session import LogFetch
 
@@ -259,10 +259,15 @@ class Rooms:
             candidate.session.refuse(request.id, error.code)
 
     def _add_restrictions(self, candidate: Candidate, room: Room, now: int) -> None:
-        for raw in lacking(room.membership, candidate.log):
+        """Take from a log what it restricts and the room's own log lacks: each statement counts as if submitted."""
+        for raw in unknown_restrictions(room.membership, candidate.log):
+            if not self._budgets.talk.take(candidate.peer, len(raw), now):
+                candidate.session.refuse(candidate.request, RateLimited.code)
+                return
             try:
-                room.append(raw, now)
-            except BackchannelError:  # what the room's rules do not admit now is left out
+                if st.is_restriction(st.decode(raw)):
+                    room.append(raw, now)
+            except BackchannelError:  # what the rules do not admit now is left out
                 continue
         candidate.session.accept(candidate.request)
 

@@ -91,6 +91,10 @@ class Session:
         """How many bytes of answers wait."""
         return sum(map(len, self._answers)) + 17 * len(self.accepted)
 
+    def takes_more(self) -> bool:
+        """Say whether it is worth while to push something more in this turn."""
+        return not (self.stalled or self.leaving)
+
     def owes_more_than_asides(self) -> bool:
         return bool(
             self._answers
@@ -111,14 +115,20 @@ class Session:
 
     # -- parcels --------------------------------------------------------------------------------------------------
 
-    def parcels(self, now: int) -> Iterator[Parcel]:
-        """Yield what this connection gets this turn. Each is settled, or was refused, before the next."""
+    def letters(self) -> Iterator[Parcel]:
+        """Yield what concerns this connection at once. Each is settled before the next is asked for."""
         while letter := self._letter():
             yield letter
+
+    def chunks(self, now: int) -> Iterator[Parcel]:
+        """Yield what this connection lacks, as far as is wanted. Each is settled before the next is asked for."""
         for attachment in tuple(self.attachments.values()):
-            if not attachment.live:
-                yield attachment.chunk(now)
-        if self._fetches:
+            caught_up = attachment.live
+            while not caught_up:
+                chunk = attachment.chunk(now)
+                yield chunk
+                caught_up = chunk.caught_up
+        while self._fetches:
             yield self._fetches[0].chunk()
 
     def _letter(self) -> Letter | None:

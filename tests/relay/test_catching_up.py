@@ -104,13 +104,14 @@ def test_what_comes_while_one_attaches_comes_once(company):
     assert again.reads() == ["(aside)", "before", "after"]
 
 
-def test_a_long_way_to_catch_up_takes_turns_in_bounded_frames(company):
+def test_a_long_way_to_catch_up_takes_turns_in_bounded_frames(company, monkeypatch):
     c = company
     for number in range(40):
         c.alice.says(c.room, f"{number:05}" * 2_000)
         c.alice.whispers(c.room, c.bob, f"{number:05}" * 2_000)
     again = c.stage.connection(c.bob.identity)
     again.frames.clear()
+    monkeypatch.setattr("relay.core.core.CATCHING_UP", 1)
     again.sends(again.attach(c.room))
     c.stage.turn()
     assert len(again.frames) == 1
@@ -355,10 +356,11 @@ def test_attaching_again_takes_the_place_of_the_first(company):
     assert c.bob.reads() == ["once"]
 
 
-def test_attaching_again_before_having_caught_up(company):
+def test_attaching_again_before_having_caught_up(company, monkeypatch):
     c = company
     for number in range(20):
         c.alice.says(c.room, f"{number:05}" * 2_000)
+    monkeypatch.setattr("relay.core.core.CATCHING_UP", 1)
     again = c.stage.connection(c.bob.identity)
     again.sends(again.attach(c.room))
     c.stage.turn()
@@ -414,3 +416,16 @@ def test_presence_that_no_longer_fits_goes_into_a_frame_of_its_own(company):
     c.bob.frames.sort(key=len)
     assert len(c.bob.frames[1]) > limits.FRAME - 100
     assert kinds(envelope.decode_deliveries(c.bob.frames[0])) == ["Presence"]
+
+
+def test_those_who_are_behind_take_turns(company, monkeypatch):
+    """Bob asks for the log again and again, and reads it; Chuck, who comes later, is served all the same."""
+    c = company
+    monkeypatch.setattr("relay.core.core.CATCHING_UP", 1)
+    for _ in range(16):
+        c.bob.sends(envelope.Fetch(c.bob.request(), c.room, None, 0))
+    c.chuck.sends(c.chuck.attach(c.room))
+    order = []
+    for _ in range(4):
+        order += [push.to for push in c.stage.core.turn(c.stage.now)]
+    assert order == [(c.bob.connection,), (c.chuck.connection,), (c.bob.connection,), (c.bob.connection,)]

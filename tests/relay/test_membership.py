@@ -276,7 +276,7 @@ def test_a_stranger_does_not(company):
     assert fetch(stranger, c.room) == ("not-member", [])
 
 
-def test_a_long_log_comes_in_bounded_frames_and_survives_a_full_pipe(make_stage):
+def test_a_long_log_comes_in_bounded_frames_and_survives_a_full_pipe(make_stage, monkeypatch):
     stage = make_stage()
     alice = stage.connection()
     room = alice.founds()
@@ -286,6 +286,7 @@ def test_a_long_log_comes_in_bounded_frames_and_survives_a_full_pipe(make_stage)
         alice.sends(envelope.Submit(alice.request(), room, raw))
     stage.turns()
     alice.frames.clear()
+    monkeypatch.setattr("relay.core.core.CATCHING_UP", 1)
     request = envelope.Fetch(alice.request(), room, None, 0)
     alice.sends(request)
     stage.turn()

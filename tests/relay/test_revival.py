@@ -216,10 +216,37 @@ def test_rubbish_in_a_log_that_comes_late_is_left_out(stage):
     past = remember(stage, "bob")
     bob = past.comes_back("bob")
     restore(bob, past.log)
-    past.log.log.insert(2, b"rubbish")
     past.removes("bob")
+    past.log.log.insert(2, b"rubbish")
+    past.log.log.insert(3, past.log.log[-1][:-1] + b"\0")
     assert bob.answer(restore(bob, past.log)) == "accepted"
     assert bob.log(past.room).index == 4
+
+
+def test_restrictions_that_come_late_count_as_submitted(make_stage):
+    """Each must be verified, so each is paid for; what was taken stays taken."""
+    stage = make_stage(posts_burst=5, posts_per_s=1)
+    past = remember(stage, "bob")
+    bob = past.comes_back("bob")
+    restore(bob, past.log)
+    for _ in range(8):
+        stranger = Identity.generate()
+        past.says(st.remove(past.people["alice"], past.room, past.log.anchor, stranger.id, True))
+    assert bob.answer(restore(bob, past.log)) == "rate"
+    assert bob.log(past.room).index == 8
+    stage.passes(limits.MINUTE)
+    assert bob.answer(restore(bob, past.log)) == "accepted"
+    assert bob.log(past.room).index == 11
+
+
+def test_promotions_that_come_late_are_no_restrictions(stage):
+    past = remember(stage, "bob")
+    older = past.copy()
+    past.says(st.role(past.people["alice"], past.room, past.log.anchor, past.people["bob"].id, True))
+    bob = past.comes_back("bob")
+    restore(bob, older.log)
+    assert bob.answer(restore(bob, past.log)) == "accepted"
+    assert bob.log(past.room).head == older.log.head
 
 
 def test_restrictions_that_do_not_hold_any_more_are_left_out(stage):

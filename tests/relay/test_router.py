@@ -403,7 +403,7 @@ def test_frames_of_a_connection_that_is_cut_come_to_nothing(unrun, connect):
 
 
 def test_a_descriptor_that_was_used_again_is_told_apart(unrun, connect):
-    """The first frame comes when its connection is gone already: nothing is bound, and sending finds out."""
+    """The first frame comes when its connection is gone already: nothing is bound, and soon it is forgotten."""
     eve = connect(unrun)
     eve.sends(eve.hello())
     while not unrun.router._socket.poll(10):
@@ -416,20 +416,24 @@ def test_a_descriptor_that_was_used_again_is_told_apart(unrun, connect):
     for connection, frame in frames:
         unrun.router._receive(connection, frame, monotonic_ms())
         assert unrun.router._links == {connection: None}
-    unrun.router._turn()
-    assert unrun.router._links == {}
+    unrun.router._sweep(monotonic_ms())
+    assert unrun.router._links == unrun.router._unbound == {}
 
 
 def test_a_connection_may_find_its_descriptor_later(unrun, connect):
+    """Another connection, gone by then, was taken to be the one behind it."""
     alice = connect(unrun)
     alice.sends(alice.hello())
     unrun.steps(lambda: unrun.router._bound)
-    (connection,) = unrun.router._links
-    unrun.router._links[connection] = None
-    unrun.router._bound.clear()
-    alice.sends(envelope.Ping(alice.request()))
-    unrun.steps(lambda: unrun.router._bound)
-    assert unrun.router._links[connection]
+    ((incoming, connection),) = unrun.router._bound.items()
+    unrun.router._bound[incoming] = b"gone"
+    unrun.router._links |= {connection: None, b"gone": incoming}
+    unrun.router._unbound[connection] = (incoming.fd, monotonic_ms())
+    unrun.router._sweep(monotonic_ms())
+    assert unrun.router._links[connection] is None
+    unrun.router._forget(b"gone", monotonic_ms())
+    unrun.router._sweep(monotonic_ms())
+    assert unrun.router._links == {connection: incoming}
 
 
 def test_an_odd_request_of_zap_locks_nobody_out(unrun, connect, caplog):
