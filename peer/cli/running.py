@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -44,6 +45,8 @@ def run_to_its_end(work: Coroutine[Any, Any, None], out: Output, *, lasting: boo
     A ``lasting`` command exits with 0 on SIGTERM and SIGHUP: it was asked to end and did.
     """
     _quiet_logs(out, lasting=lasting)
+    if lasting:
+        gc.enable()
     try:
         asyncio.run(_ended_by_signals(work, lasting=lasting))
     except asyncio.CancelledError:
