@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -36,14 +37,12 @@ def module(command: str) -> list[str]:
         pytest.param("VERSION = 1", id="another distribution's"),
         pytest.param("print 'python 2'", id="one that is no Python 3"),
         pytest.param("raise SystemError('no')", id="one that fails"),
-        pytest.param(None, id="a bare folder"),
     ],
 )
 def test_a_foreign_protocol_package_is_named_and_refused(command, start, contents, tmp_path) -> None:
     package = tmp_path / "protocol"
     package.mkdir()
-    if contents is not None:
-        (package / "__init__.py").write_text(contents)
+    (package / "__init__.py").write_text(contents)
 
     done = run([*start(command), "--help"], path=tmp_path)
 
@@ -51,13 +50,18 @@ def test_a_foreign_protocol_package_is_named_and_refused(command, start, content
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith(f"{command}: the package 'protocol'")
     assert "pipx" in sentence
-    if contents in ("VERSION = 1", None):
+    if contents == "VERSION = 1":
         assert str(package) in sentence
 
 
-def test_our_own_protocol_package_is_not_foreign() -> None:
-    assert foreign_for_the_peer() is None
-    assert foreign_for_the_relay() is None
+@pytest.mark.parametrize("foreign_protocol", [foreign_for_the_peer, foreign_for_the_relay])
+def test_a_bare_folder_is_foreign_and_our_own_package_is_not(foreign_protocol, tmp_path, monkeypatch) -> None:
+    assert foreign_protocol() is None
+
+    bare = ModuleType("protocol")
+    bare.__file__, bare.__path__ = None, [str(tmp_path)]
+    monkeypatch.setitem(sys.modules, "protocol", bare)
+    assert foreign_protocol() == str(tmp_path)
 
 
 @pytest.mark.parametrize("start", [script, module])
