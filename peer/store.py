@@ -51,6 +51,9 @@ CREATE TABLE chains (
     room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, id BLOB NOT NULL, sender BLOB NOT NULL, key BLOB NOT NULL,
     counter INTEGER NOT NULL, verify_key BLOB NOT NULL, made_at INTEGER NOT NULL, previous BLOB NOT NULL,
     previous_count INTEGER NOT NULL, dies_at INTEGER NOT NULL, PRIMARY KEY (room, id)) STRICT, WITHOUT ROWID;
+CREATE TABLE sent_chains (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, chain BLOB NOT NULL, count INTEGER NOT NULL,
+    at INTEGER NOT NULL, PRIMARY KEY (room, chain)) STRICT, WITHOUT ROWID;
 CREATE TABLE counters (
     room BLOB NOT NULL, recipient BLOB NOT NULL, last INTEGER NOT NULL,
     PRIMARY KEY (room, recipient)) STRICT, WITHOUT ROWID;
@@ -309,7 +312,10 @@ class Store:
     def leave_room(self, room: RoomId) -> None:
         """Forget a room that one has left, but for its log: whoever comes back must have seen that it left."""
         with self.transaction():
-            for table in ("cards", "sealing_keys", "chains", "seen", "streams", "missing", "nicks", "alarms"):
+            for table in (
+                *("cards", "sealing_keys", "chains", "sent_chains"),
+                *("seen", "streams", "missing", "nicks", "alarms"),
+            ):
                 self.write(f"DELETE FROM {table} WHERE room = ?", room)  # noqa: S608 - our own words
             self.write("UPDATE rooms SET name = ?, attached_at = 0 WHERE id = ?", room.hex(), room)
         self.vacuum()

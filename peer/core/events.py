@@ -60,6 +60,7 @@ class EventKind(enum.StrEnum):
     GAP = "gap"
     MISSED = "missed"
     DUPLICATE = "duplicate"
+    REORDERED = "reordered"
     ALARM = "alarm"
     KEY_CHANGED = "key-changed"
 

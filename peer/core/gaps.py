@@ -62,8 +62,14 @@ class Gaps:
                 *(count, self._room.id, sender, chain),
             )
 
-    def count(self, sender: PeerId, stream: bytes, counter: int, given_up: Collection[int], now: int) -> None:
-        """Note that the message with ``counter`` came, and that its sender gave up the counters ``given_up``."""
+    def count(self, sender: PeerId, stream: bytes, counter: int, given_up: Collection[int], now: int) -> bool:
+        """Note that the message with ``counter`` came, and that its sender gave up the counters ``given_up``.
+
+        Say whether it was told to be missing before.
+        """
+        row = self._store.row(
+            "SELECT next FROM streams WHERE room = ? AND sender = ? AND stream = ?", self._room.id, sender, stream
+        )
         late = self._found(sender, stream, [*given_up, counter])
         if not late:
             self._note_missing(sender, stream, counter, given_up, now, known=False)
@@ -72,6 +78,7 @@ class Gaps:
                 "SET next = max(next, excluded.next), away = 0, heard_at = excluded.heard_at",
                 *(self._room.id, sender, stream, counter + 1, now),
             )
+        return not late and row is not None and counter < row["next"]
 
     def _found(self, sender: PeerId, stream: bytes, counters: Collection[int]) -> bool:
         """Miss these no longer; say whether the last of them was."""

@@ -30,6 +30,7 @@ from protocol.errors import BackchannelError, CannotOpen, NoKey
 from protocol.membership import Membership
 from protocol.primitives import Anchor, ChainId, MessageId, PeerId
 
+_STREAMS: Final = 16_384
 _WAITING: Final = 4_096
 _ASK_AFTER: Final = 2 * limits.SECOND
 _ASKS: Final = 8
@@ -97,6 +98,8 @@ class Inbox:
         self._incarnation = b""
         self._retention = limits.RETENTION_CAP
         self._started: int | None = None
+        self._latest: dict[tuple[PeerId, bytes], int] = {}
+        """The highest counter that was shown of each stream."""
         self.gaps = Gaps(store, room, roster, emit)
         self.receipts: Callable[[], int] | None = None
         """Returns the delay of a receipt in ms; None: none are sent."""
@@ -116,6 +119,9 @@ class Inbox:
         """Take up what waited when the last connection ended; what is missing from now on is a gap."""
         self.gaps.attached(now)
         self.retry(("head",), now)
+        # the log is whole: who knew more of it when it spoke was shown more, and the relay has not shown it here
+        for waiting in self._pick(lambda w: w.why[0] == "head" and w.incarnation == self._incarnation):
+            self._give_up(waiting, now)
         for waiting in self._waiting:
             self._want(waiting)
 
@@ -249,15 +255,27 @@ class Inbox:
         if known is None and not self._see(message, opened, now):
             self._say(EventKind.DUPLICATE, "used the number of an earlier message again", opened.sender)
             return
+        overdue = False
         if known is None or (known["stream"], known["counter"]) != (opened.stream, opened.counter):
             # after a restart of the relay, posts that it may not have taken are sent again on another chain
             given_up = {opened.counter - 1 - place for place in range(limits.SKIPPED) if opened.given_up >> place & 1}
-            self.gaps.count(opened.sender, opened.stream, opened.counter, given_up, now)
+            overdue = self.gaps.count(opened.sender, opened.stream, opened.counter, given_up, now)
         first = (message.sender, message.id) not in self._handled
         self._handled[message.sender, message.id] = (now, self._incarnation)
         self._carry_out(message, opened, now, new=known is None)
         if isinstance(opened.content, Text | Action) and first and self._is_wanted(arrival, known, now):
+            if self._overtakes(opened) or overdue:
+                self._say(EventKind.REORDERED, "sent the next message before one that was shown already", opened.sender)
             self._show(message, opened, opened.content)
+
+    def _overtakes(self, opened: _Opened) -> bool:
+        """Say whether a later message of its stream was shown before this one."""
+        stream = (opened.sender, opened.stream)
+        latest = self._latest.pop(stream, -1)
+        self._latest[stream] = max(latest, opened.counter)
+        if len(self._latest) > _STREAMS:
+            del self._latest[next(iter(self._latest))]
+        return opened.counter < latest
 
     def _see(self, message: ev.Message, opened: _Opened, now: int) -> bool:
         """Record a message; say False if another one had its counter."""

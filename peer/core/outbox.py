@@ -70,8 +70,8 @@ class Outbox:
         self._attached = False
         self._incarnation = b""
         self._chain: SendingChain | None = None
-        self._previous: Previous = NOTHING
-        self._relayed = 0
+        self._former = b""
+        """The chain before."""
         """The counter after the last message of the chain that the relay is known to have."""
         self._shared: set[PeerId] = set()
         self._answered: set[tuple[PeerId, ChainId]] = set()
@@ -126,8 +126,12 @@ class Outbox:
                 "DELETE FROM unsettled WHERE room = ? AND recipient = ? AND counter = ?",
                 *(self._room.id, pending.to, pending.counter),
             )
-        elif self._chain is not None and pending.bound == self._chain.id:
-            self._relayed = max(self._relayed, pending.counter + 1)
+        else:
+            self._store.write(
+                "INSERT INTO sent_chains VALUES (?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET count = max(count, excluded.count)",
+                *(self._room.id, pending.bound, pending.counter + 1, pending.made_at),
+            )
         if pending.is_user and (pending.to is None or pending.id in self._awaited):  # or its receipt came before
             self._emit(Settled(pending.id, State.RELAYED))
         return True
@@ -248,13 +252,28 @@ class Outbox:
         chain = self._chain
         if chain is None or chain.spent(now) or chain.made_at < membership.last_departure:
             self._end_chain()
-            chain = self._chain = SendingChain(self._room.id, self._roster.me, membership.index, now, self._previous)
+            chain = self._chain = SendingChain(self._room.id, self._roster.me, membership.index, now, self._before())
         return chain
+
+    def _before(self) -> Previous:
+        """Return a chain that no later one has named yet, and how much of it the relay is known to have.
+
+        It is one's own if there is one, else one that another process of the profile left: a command that sends one
+        message is a process, and a chain, of its own.
+        """
+        row = self._store.row(
+            "SELECT chain, count FROM sent_chains WHERE room = ? ORDER BY chain = ? DESC, at DESC LIMIT 1",
+            *(self._room.id, self._former),
+        )
+        if row is None:
+            return NOTHING
+        self._store.write("DELETE FROM sent_chains WHERE room = ? AND chain = ?", self._room.id, row["chain"])
+        return ChainId(row["chain"]), row["count"]
 
     def _end_chain(self) -> None:
         if self._chain is not None:
-            self._previous = (self._chain.id, self._relayed)
-        self._chain, self._relayed = None, 0
+            self._former = self._chain.id
+        self._chain = None
         self._shared.clear()
         self._answered.clear()
 

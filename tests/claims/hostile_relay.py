@@ -339,7 +339,7 @@ class TwoRooms(Lie):
         log = self.logs[side]
         log.apply(raw)
         for peer in relay.people:
-            if self._side(peer) == side:
+            if self._side(peer) == side and peer in relay.room._attached:
                 relay.says(peer, ev.Statement(log.room, log.index, raw))
 
     def takes(self, relay: Liar, peer: PeerId, request: ev.Request) -> Iterable[ev.Request]:

@@ -1,0 +1,209 @@
+"""Claim 4: the relay cannot show two rooms unnoticed.
+
+Two peers shown different memberships notice with the first message that crosses between them, and a victim cut out of
+one view is told too. What carries it: every message names its sender's place in the log, inside what is authenticated
+(and, on a room message, also where somebody without the chain can read it), and ``Inbox._hold_against_log`` compares.
+
+What cannot be noticed, because nothing crosses: that others talk in a room of which one is shown nothing. What is no
+alarm by itself: a message from a place that the receiver has passed, for honest people are behind now and then. It is
+marked as late if a removal came between, and its sender learns the truth from whatever the receiver's program sends.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from peer.core.events import EventKind, Reading
+from protocol import limits
+from protocol import statement as st
+from protocol.errors import AlarmRaised
+from tests.claims import hostile_relay as lies
+from tests.claims.conftest import Company
+from tests.peer.world import STEP, Person
+
+TELLS = 30 * limits.SECOND
+
+
+def split(c: Company, *groups: list[Person]) -> lies.TwoRooms:
+    return c.world.lies(lies.TwoRooms(*([person.id for person in group] for group in groups)))
+
+
+def stops_sending(person: Person) -> None:
+    with pytest.raises(AlarmRaised) as refusal:
+        person.says("hi")
+    assert refusal.value.exit_code == 7
+
+
+@pytest.mark.parametrize("form", ["room message", "aside"])
+def test_two_who_are_shown_different_logs_notice_with_the_first_message(company: Company, form: str):
+    """Alice has removed Chuck in one room; in the other Bob, an admin, has granted an invite at the same place."""
+    c = company
+    c.alice.promotes("bob")
+    split(c, [c.alice], [c.bob, c.chuck])
+    c.alice.kicks("chuck")
+    c.bob.invites()
+    assert c.alice.membership.index == c.bob.membership.index
+    assert c.alice.membership.head != c.bob.membership.head
+    for person in c.people:
+        person.forgets()
+    if form == "aside":
+        c.alice.whispers("bob", "chuck is gone")
+    else:
+        c.alice.says("chuck is gone")
+    assert c.bob.hears() == []
+    assert c.world.alarmed(c.bob) == ["two-views alice"]
+    stops_sending(c.bob)
+    if form == "room message":
+        # Chuck, whom Alice has cut out, never gets her chain: the place stands in clear for him
+        assert c.chuck.hears() == []
+        assert c.world.alarmed(c.chuck) == ["two-views alice"]
+        stops_sending(c.chuck)
+
+    c.world.accepts(c.bob)
+    if form == "aside":
+        c.bob.whispers("alice", "no, he is here")
+    else:
+        c.bob.says("no, he is here")
+    assert c.alice.hears() == []
+    assert c.world.alarmed(c.alice) == ["two-views bob"]
+    stops_sending(c.alice)
+
+
+@pytest.mark.parametrize("removed", [True, False], ids=["from its subject", "from everybody else"])
+def test_a_withheld_removal_is_noticed_with_the_first_message(company: Company, removed: bool):
+    """The other log is only shorter: whoever lacks the statement waits for 30 s, displays nothing, and alarms."""
+    c = company
+    if removed:
+        split(c, [c.alice, c.bob], [c.chuck])
+    else:
+        split(c, [c.alice], [c.bob, c.chuck])
+    c.alice.kicks("chuck")
+    for person in c.people:
+        person.forgets()
+    victims = [c.chuck] if removed else [c.bob, c.chuck]
+    c.alice.says("chuck is gone")
+    c.world.passes(TELLS - STEP)
+    for victim in victims:
+        assert victim.hears() == []
+    c.world.passes(4 * STEP)
+    for victim in victims:
+        assert victim.hears() == []
+        assert c.world.alarmed(victim) == ["unknown-head alice"]
+        stops_sending(victim)
+
+
+def test_whoever_is_kept_behind_learns_it_from_what_a_program_answers(company: Company):
+    """Bob is shown no removal and speaks first: Alice sees him as one who is behind, and her receipt tells him."""
+    c = company
+    split(c, [c.alice], [c.bob, c.chuck])
+    c.alice.kicks("chuck")
+    c.alice.forgets()
+    c.bob.says("is chuck still here?")
+    assert c.alice.hears() == ["bob: is chuck still here? (late)"]
+    assert c.world.alarmed(c.alice) == []
+    c.bob.whispers("alice", "is he?")
+    assert c.alice.hears() == ["bob whispers: is he?"]
+    c.world.passes(TELLS + 4 * STEP)
+    assert c.world.alarmed(c.bob) == ["unknown-head alice"]
+
+
+def test_the_alarm_is_told_again_after_a_restart_and_names_its_suspects(company: Company):
+    c = company
+    c.alice.promotes("bob")
+    split(c, [c.alice], [c.bob, c.chuck])
+    c.alice.kicks("chuck")
+    c.bob.invites()
+    c.alice.says("chuck is gone")
+    c.bob.sleeps()
+    process = c.bob.starts(Reading.LIVE)
+    (event,) = [event for event in process.told if event.kind is EventKind.ALARM]
+    assert event.who is not None
+    assert event.who.id == c.alice.id
+    assert "relay" in event.what
+    stops_sending(c.bob)
+
+
+def test_who_only_polls_is_told_as_well(company: Company):
+    """``poll`` never stays for 30 s; but what is retained was sent by somebody whom the relay showed more than it has
+    shown by the end of the attachment: ``Inbox.attached`` needs no waiting.
+    """
+    c = company
+    c.bob.sleeps()
+    split(c, [c.alice], [c.bob, c.chuck])
+    c.alice.kicks("chuck")
+    c.alice.says("chuck is gone")
+    assert c.bob.polls() == []
+    assert c.world.alarmed(c.bob) == ["unknown-head alice"]
+
+
+def test_two_logs_after_a_restart_are_noticed_too(company: Company):
+    """A relay that is started again may show any log that was once true: to each another."""
+    c = company
+    lie = split(c, [c.alice], [c.bob, c.chuck])
+    c.alice.says("one")
+    c.alice.invites()
+    c.alice.invites()
+    before = c.alice.membership.log[:-2]
+    lie.restarts = lambda relay: relay.opens(before)  # type: ignore[method-assign]
+    c.world.restart()
+    assert (c.alice.membership.index, c.bob.membership.index) == (len(before) + 2, len(before))
+    c.bob.forgets()
+    c.alice.says("two")
+    c.world.passes(TELLS + 4 * STEP)
+    assert c.bob.hears() == []
+    assert c.world.alarmed(c.bob) == ["unknown-head alice"]
+
+
+def test_one_who_is_let_into_one_room_only_is_noticed_by_the_other(company: Company):
+    """The relay hides from Bob that Dave came in: Dave's first word tells Bob."""
+    c = company
+    invite = c.alice.invites()
+    split(c, [c.alice, c.chuck], [c.bob])
+    (dave,) = c.world.join("dave", invite=invite)
+    assert c.alice.membership.members.keys() - c.bob.membership.members.keys() == {dave.id}
+    dave.says("hello")
+    assert c.alice.hears() == ["dave: hello"]
+    c.world.passes(TELLS + 4 * STEP)
+    assert c.bob.hears() == []
+    assert c.world.alarmed(c.bob) == ["card", "unknown-head dave"]  # his card told already
+
+
+def test_a_relay_that_names_another_place_than_it_showed_is_noticed_at_once(company: Company):
+    """ATTACHED names the place of the log: ``RoomCore._attached`` compares it with what was folded."""
+    c = company
+    lie = split(c, [c.alice, c.chuck], [c.bob])
+    grant = st.grant(c.alice.identity, c.world.room, c.alice.membership.anchor, c.world.room, 0, 0)  # type: ignore[arg-type]
+    lie.logs[1].apply(grant)
+    with c.bob.process.away():
+        lie.tells = lambda relay, peer, d: (d,)  # type: ignore[method-assign]
+        lie.tells = _names_another_place(lie)  # type: ignore[method-assign]
+    assert c.world.alarmed(c.bob) == ["log"]
+
+
+def _names_another_place(lie: lies.TwoRooms):
+    from dataclasses import replace
+
+    from protocol import envelope as ev
+
+    def tells(relay, peer, delivery):
+        if isinstance(delivery, ev.Attached):
+            return (replace(delivery, index=lie.logs[1].index, head=lie.logs[1].head),)
+        return (delivery,)
+
+    return tells
+
+
+def test_a_member_who_lies_about_its_place_is_named(company: Company):
+    """The relay may be honest: a member can name any place, and is the other suspect."""
+    from protocol.primitives import Anchor, random
+
+    c = company
+    mallory = c.world.mallory()
+    c.bob.forgets()
+    mallory.whispers(c.bob.id, "from nowhere", anchor=Anchor(2, random(32)))  # type: ignore[arg-type]
+    assert c.bob.hears() == []
+    assert c.world.alarmed(c.bob) == ["two-views mallory"]
+    stops_sending(c.bob)
+    c.world.accepts(c.bob)
+    c.bob.says("never mind mallory")
+    assert c.alice.hears() == ["bob: never mind mallory"]
