@@ -92,10 +92,13 @@ def _parse_bind(_context: click.Context, _: click.Parameter, word: str) -> HostP
         raise click.BadParameter(f"{word!r} is not HOST:PORT.") from None
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(package_name="backchannel", message="%(prog)s %(version)s")
-def command() -> None:
+@click.pass_context
+def command(context: click.Context) -> None:
     """Relay of Backchannel: forwards end-to-end encrypted messages on a LAN, and can read none of them."""
+    if context.invoked_subcommand is None:
+        raise click.UsageError("Missing command.", context)
 
 
 @command.command(context_settings={"auto_envvar_prefix": "BACKCHANNEL_RELAY", "show_default": True})
@@ -215,9 +218,7 @@ def _set_process_limits(bounds: RelayLimits) -> int:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit: 0, or the error's code with one sentence on stderr."""
     try:
-        command.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        code = command.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except click.Abort:
         sys.exit(130)
     except click.UsageError as error:
@@ -228,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         log.debug("where it happened:", exc_info=True)
         _fail(f"{BackchannelError.sentence} ({type(error).__name__})", BackchannelError.exit_code)
-    sys.exit(0)
+    sys.exit(code or 0)
 
 
 def _fail(sentence: str, code: int) -> NoReturn:

@@ -49,7 +49,6 @@ REMEMBERED: Final = 60_000
 _MONITOR: Final = "inproc://monitor"
 _EVENT: Final = struct.Struct("=HI")
 _SWEEP: Final = 1_000
-
 _ZAP: Final = "inproc://zeromq.zap.01"
 _ZAP_DOMAIN: Final = b"backchannel"
 
@@ -397,5 +396,5 @@ def _where(error: BaseException) -> str:
     place = error.__traceback__
     while place and place.tb_next:
         place = place.tb_next
-    line = f"{os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno}" if place else "?"  # noqa: PTH119
+    line = f"{place.tb_frame.f_globals['__name__']}:{place.tb_lineno}" if place else "?"
     return f"{type(error).__name__} at {line}"

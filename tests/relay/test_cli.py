@@ -181,6 +181,7 @@ def test_help_needs_nothing_slow():
         (["run", "--nonsense"], "No such option"),
         (["run", "more"], "unexpected extra argument"),
         (["walk"], "No such command"),
+        ([], "Missing command"),
     ],
 )
 def test_usage_errors_are_one_sentence(arguments, reason):
@@ -188,12 +189,6 @@ def test_usage_errors_are_one_sentence(arguments, reason):
     assert code == 2
     assert reason in sentence
     assert "--help" in sentence
-
-
-def test_no_command_is_help():
-    done = runs()
-    assert done.returncode == 2
-    assert "Usage" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -326,6 +321,16 @@ def test_the_default_home_is_the_users_data_folder(fake, tmp_path, monkeypatch, 
     assert public_key(router.secret) == RelayKey(bytes(public_key(router.secret)))
     assert capsys.readouterr().out == f"127.0.0.1:1234/{base32(public_key(router.secret))}\n"
     assert len(list(tmp_path.rglob("relay.key"))) == 1
+
+
+def test_all_addresses_on_request(fake, home, monkeypatch, capsys):
+    monkeypatch.setattr("relay.addresses.reachable", lambda *, v6: ["10.0.0.1", "10.0.0.2"])
+    where = cli.HostPort.parse("0.0.0.0:0")
+    cli.serve(where, home, limits.RelayLimits())
+    assert [RelayAddress.parse(line).at.host for line in capsys.readouterr().out.splitlines()] == ["10.0.0.1"]
+    cli.serve(where, home, limits.RelayLimits(), all_addresses=True)
+    hosts = [RelayAddress.parse(line).at.host for line in capsys.readouterr().out.splitlines()]
+    assert hosts == ["10.0.0.1", "10.0.0.2"]
 
 
 @pytest.mark.parametrize("v6", [True, False])
