@@ -256,10 +256,10 @@ class Person:
         anchor = anchor or invite.anchor
         if known and known.attached_at:
             self.room_id = known.id
-            log = [
-                row[0] for row in self.store.rows("SELECT statement FROM log WHERE room = ? ORDER BY place", known.id)
-            ]
-            anchor = max(anchor, Membership.fold(log).anchor, key=lambda place: place.index)
+            rows = self.store.rows("SELECT statement FROM log WHERE room = ? ORDER BY place", known.id)
+            membership = Membership.fold(row[0] for row in rows)
+            if self.id not in membership.members:
+                anchor = max(anchor, membership.anchor, key=lambda place: place.index)
         else:
             self._adds_room(invite.room, invite.secret)
         admit = st.admit(self.identity, invite.room, anchor, invite.key)
