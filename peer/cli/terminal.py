@@ -17,15 +17,11 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from peer.cli.errors import CANCELLED
 
 
-class _CtrlC(Exception):
-    """What prompt_toolkit raises for Ctrl-C; a KeyboardInterrupt would tear the event loop down from within a task."""
-
-
 class Prompt:
     """A prompt, its history in memory alone."""
 
     def __init__(self, words: str) -> None:
-        self._session: PromptSession[str] = PromptSession(words, interrupt_exception=_CtrlC)
+        self._session: PromptSession[str] = PromptSession(words)
         self._returned: deque[str] = deque()
         self._patch = patch_stdout(raw=True)
 
@@ -43,7 +39,7 @@ class Prompt:
             return await self._session.prompt_async(default=default)
         except EOFError:
             return None
-        except _CtrlC:
+        except KeyboardInterrupt:  # which would tear down the event loop if it left this task
             raise click.exceptions.Exit(CANCELLED) from None
 
     def give_back(self, line: str) -> None:
