@@ -119,6 +119,9 @@ class Moderated:
         except UnknownNick:
             with suppress(ValueError):
                 return self._core.roster.person(ids.parse_id(word))
+            for warning in self.warnings():
+                if warning.who and word in {warning.who.label, warning.who.nick}:
+                    return warning.who
             raise
 
     async def revoke(self, invite: str, *, timeout: float = 10.0) -> InviteId:

@@ -60,6 +60,10 @@ CARD_LIFE: Final = 24 * HOUR
 """Not-after of a card, from its generation. It limits sealing to the card, not sending from it."""
 CARD_AHEAD: Final = 11 * MINUTE
 """Generations further ahead of one's own clock than this are refused."""
+CARDS: Final = 32
+"""Cards of one member that a peer keeps: more than it needs to open what may be retained."""
+CHAINS: Final = 4_096
+"""Chains of one sender that a peer keeps: each one-shot ``send`` to the room makes one."""
 CHAIN_LIFE: Final = 10 * MINUTE
 CHAIN_MESSAGES: Final = 1_000
 RETENTION: Final = 10 * MINUTE

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Final
 
 from peer.store import Store
+from protocol import limits
 from protocol.primitives import PeerId, RoomId
 
 
@@ -39,6 +41,9 @@ class Alarm:
     raised_at: int
 
 
+_KNOWN_FOR: Final = 24 * limits.HOUR
+
+
 class Alarms:
     """The alarms of one room."""
 
@@ -55,6 +60,15 @@ class Alarms:
             *(self._room, kind.value, subject, what, now),
         )
         return True
+
+    def is_known(self, kind: AlarmKind, subject: PeerId | bytes, now: int) -> bool:
+        """Say whether the user has answered just this about a member within a day: it then stops nothing again.
+
+        What only a relay can do is never known.
+        """
+        sql = "SELECT max(answered_at) FROM alarms WHERE room = ? AND kind = ? AND subject = ?"
+        row = self._store.row(sql, self._room, kind.value, subject)
+        return bool(subject) and row is not None and row[0] is not None and 0 <= now - row[0] < _KNOWN_FOR
 
     def standing(self) -> list[Alarm]:
         """Return the alarms that were not answered yet, oldest first."""

@@ -21,8 +21,10 @@ ASIDES: Final = b""
 """The stream of a sender's asides; a chain's id is the stream of its room messages."""
 _GRACE: Final = 5 * limits.SECOND
 """Two processes of a sender may post in another order than they took their counters."""
-_JUMP: Final = 1_000
+_JUMP: Final = 256
 """More than this many at once are told at once, and never looked for."""
+_MISSING: Final = 1_024
+"""Of a sender with more than this many missing, further ones are told at once: a liar makes nobody search for more."""
 
 
 class Gaps:
@@ -101,7 +103,9 @@ class Gaps:
             return False
         first = row["next"] if row else int(stream == ASIDES)
         away = self._away or bool(row and row["away"])
-        if upto - first > _JUMP:
+        if upto <= first:
+            return True
+        if upto - first > _JUMP or self._missing(sender) > _MISSING:
             self._tell(sender, upto - first, away=away)
             return True
         self._store.write_many(
@@ -113,6 +117,10 @@ class Gaps:
             ],
         )
         return True
+
+    def _missing(self, sender: PeerId) -> int:
+        row = self._store.row("SELECT count(*) FROM missing WHERE room = ? AND sender = ?", self._room.id, sender)
+        return row[0] if row else 0
 
     def tell(self, now: int, attached_since: int, waiting: Collection[bytes]) -> None:
         """Tell what is missing for long enough; not of those whose messages are ``waiting`` to be opened."""

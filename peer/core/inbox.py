@@ -360,6 +360,11 @@ class Inbox:
             *(self._room.id, chain.id, sender, state.key, state.counter, state.verify_key, state.made_at),
             *(state.previous, state.previous_count, now + limits.CHAIN_LIFE + self._retention),
         )
+        self._store.write(
+            "DELETE FROM chains WHERE room = ? AND sender = ? AND dies_at < (SELECT dies_at FROM chains "
+            "WHERE room = ? AND sender = ? ORDER BY dies_at DESC LIMIT 1 OFFSET ?)",
+            *(self._room.id, sender, self._room.id, sender, limits.CHAINS),
+        )
         self.gaps.follow(sender, chain.id, state.counter, now)
         self.gaps.ended(sender, state.previous, state.previous_count, now)
         self.retry(("chain", chain.id), now)

@@ -23,6 +23,7 @@ from protocol.chain import NOTHING, Previous, SendingChain
 from protocol.content import Aside, Ask, ChainKey, Content, Receipt, RoomMessage
 from protocol.envelope import Flag, Post
 from protocol.errors import (
+    AlarmRaised,
     BackchannelError,
     Expired,
     NoKey,
@@ -100,6 +101,8 @@ class Outbox:
 
     def asked(self, by: PeerId, chain: ChainId, now: int) -> None:
         """Answer a member who lacks the chain with its present state, once; never with an earlier one."""
+        if self._roster.alarms.standing():
+            return
         if self._chain is None or chain != self._chain.id or (by, chain) in self._answered:
             return
         self._answered.add((by, chain))
@@ -205,6 +208,8 @@ class Outbox:
             if pending.out or pending.due > now:
                 continue
             try:
+                if pending.is_user and (standing := self._roster.alarms.standing()):
+                    raise AlarmRaised(standing[0].what)
                 with self._store.transaction():
                     ready = self._encrypt(pending, now)
             except BackchannelError as error:

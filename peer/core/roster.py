@@ -57,6 +57,8 @@ class Roster:
         self._cards: dict[PeerId, Card | None] = {}
         self._nicks: dict[PeerId, str] = {}
         self._labels: dict[PeerId, str] | None = None
+        self._repeated: set[tuple[AlarmKind, bytes]] = set()
+        """Alarms that were answered before and are told again, once."""
         self._last_labels: dict[PeerId, str] = {}
         """What everybody was called last, those included who have gone."""
 
@@ -130,6 +132,26 @@ class Roster:
                 [(self._room.id, raw) for raw in (old.log[1:] if old else ()) if st.is_restriction(st.decode(raw))],
             )
             self._keep_all(new)
+        if old:
+            self._announce_changes(old, new)
+
+    def _announce_changes(self, old: Membership, new: Membership) -> None:
+        """Tell how the log that a restart has brought differs from the one before: nobody enters or goes unseen."""
+        for peer in new.members.keys() - old.members.keys() - {self.me}:
+            self._joined[peer] = 0
+        for peer in old.members.keys() - new.members.keys() - {self.me}:
+            who = self.person(peer)
+            kind, how = (
+                (EventKind.BANNED, "is banned") if peer in new.banned else (EventKind.LEFT, "is in the room no more")
+            )
+            self._say(kind, f"{who.label} {how}, by the log that the relay has since its restart", who=who)
+        for peer in new.members.keys() & old.members.keys():
+            if (role := new.members[peer].role) is not old.members[peer].role:
+                who = self.person(peer)
+                what = "an admin" if role is Role.ADMIN else "a plain member"
+                self._say(
+                    EventKind.ROLE, f"{who.label} is {what}, by the log that the relay has since its restart", who=who
+                )
 
     def lacking(self) -> list[bytes]:
         """Return the restrictions that were in an earlier log and that this one does not hold, but has to take.
@@ -137,10 +159,16 @@ class Roster:
         One whose signer lost the right to it with the earlier log binds nobody; but who was removed by it is not let
         in again for that (``gone``).
         """
-        return [raw for raw, _ in self._lacking()]
+        return [raw for raw, goes, fits in self._lacking() if fits or self._is_back(goes)]
 
-    def _lacking(self) -> list[tuple[bytes, PeerId | None]]:
-        """Return them, each with the member whom it has made go."""
+    def _is_back(self, goes: PeerId | None) -> bool:
+        return goes is not None and self.is_member(goes)
+
+    def _lacking(self) -> list[tuple[bytes, PeerId | None, bool]]:
+        """Return them, each with the member whom it has made go, and whether the log admits it now.
+
+        One that fits no log now is kept: a relay that claims another restart may show one in which it matters again.
+        """
         membership, found = self.membership, []
         for (raw,) in self._store.rows("SELECT statement FROM restrictions WHERE room = ?", self._room.id):
             statement = st.decode(raw)
@@ -150,11 +178,12 @@ class Roster:
             try:
                 if membership is not None:
                     membership.check(raw)
-            except BackchannelError as error:
-                if goes is None or not self.is_member(goes) or isinstance(error, AlreadyStated):
-                    self._store.write("DELETE FROM restrictions WHERE room = ? AND statement = ?", self._room.id, raw)
-                    continue
-            found.append((raw, goes))
+            except AlreadyStated:
+                self._store.write("DELETE FROM restrictions WHERE room = ? AND statement = ?", self._room.id, raw)
+            except BackchannelError:
+                found.append((raw, goes, False))
+            else:
+                found.append((raw, goes, True))
         return found
 
     def gone(self) -> set[PeerId]:
@@ -162,7 +191,7 @@ class Roster:
 
         Nothing is sealed for them until that is in the log again, or the user has accepted that the relay forgot it.
         """
-        return {goes for _, goes in self._lacking() if goes is not None and self.is_member(goes)}
+        return {goes for _, goes, _ in self._lacking() if goes is not None and self.is_member(goes)}
 
     def taken(self, raw: bytes, incarnation: bytes) -> None:
         """Note that the relay said that it took this restriction."""
@@ -235,7 +264,12 @@ class Roster:
 
     def sound(self, kind: AlarmKind, subject: bytes, what: str, now: int) -> None:
         """Raise an alarm about the relay and, if ``subject`` is a peer id, a member; tell it once."""
-        if self.alarms.sound(kind, subject, what, now):
+        if self.alarms.is_known(kind, subject, now):
+            # a member could else stop all sending as often as it likes, with a lie that the user has seen through
+            if (kind, subject) not in self._repeated:
+                self._repeated.add((kind, subject))
+                self._tell(self._alarm(kind, subject, what))
+        elif self.alarms.sound(kind, subject, what, now):
             self._tell(self._alarm(kind, subject, what))
 
     def warnings(self) -> list[Event]:
@@ -316,6 +350,11 @@ class Roster:
         self._store.write(
             "INSERT OR IGNORE INTO cards (room, owner, generation, card, seen_at) VALUES (?, ?, ?, ?, ?)",
             *(self._room.id, card.owner, card.generation, card.raw, now),
+        )
+        self._store.write(
+            "DELETE FROM cards WHERE room = ? AND owner = ? AND generation <= (SELECT generation FROM cards "
+            "WHERE room = ? AND owner = ? ORDER BY generation DESC LIMIT 1 OFFSET ?)",
+            *(self._room.id, card.owner, self._room.id, card.owner, limits.CARDS),
         )
         if newer:
             self._cards[card.owner] = card
