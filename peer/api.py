@@ -48,6 +48,8 @@ __all__ = ["Event", "Message", "Peer", "Reading", "Room", "State"]
 
 _LEAVING_S: Final = 2.0
 _RECEIPT_JITTER: Final = limits.SECOND
+_ADDRESSES: Final = 8
+"""Of a relay, the newest first: older ones are forgotten."""
 
 
 def default_nick() -> str:
@@ -159,6 +161,7 @@ class Peer:
         )
         self._store.write("INSERT INTO log VALUES (?, 1, ?)", room.id, found)
         async with self._entering(room, opening=found, timeout=timeout) as entered:
+            self._remember(nick)
             return await entered.invite(timeout=timeout)
 
     async def join(self, word: str, *, nick: str | None = None, timeout: float = 10.0) -> str:
@@ -186,8 +189,13 @@ class Peer:
                 relay=invite.relay,
                 addresses=[str(address) for address in invite.addresses],
             )
+        elif known.relay == invite.relay:  # which may have moved since
+            addresses = dict.fromkeys((*map(str, invite.addresses), *known.addresses))
+            known.addresses = tuple(addresses)[:_ADDRESSES]
         admit = st.admit(identity, invite.room, anchor, invite.key)
         async with self._entering(known, opening=admit, expected=invite.anchor, timeout=timeout) as entered:
+            self._store.write("UPDATE rooms SET addresses = ? WHERE id = ?", " ".join(known.addresses), known.id)
+            self._remember(nick)
             return entered.name
 
     @asynccontextmanager
@@ -264,6 +272,11 @@ class Peer:
 
     def _attached(self, room: StoredRoom, core: RoomCore) -> Room:
         return Room(self._store, room, core, Link(core, room, self._store.identity(), self._clock), self._forget)
+
+    def _remember(self, nick: str | None) -> None:
+        """Take a nick that was chosen for a room as the profile's."""
+        if nick is not None:
+            self._store.write("UPDATE profile SET nick = ?", nick)
 
     def _nick(self, nick: str | None) -> str:
         return names.check_nick(nick) if nick is not None else self._store.nick

@@ -76,7 +76,7 @@ NICK: Final = click.option(
     "--nick",
     type=checked("check_nick"),
     metavar="NICK",
-    help="Your nick in the room; without it the profile's, which is your login name.",
+    help="Your nick in the room; without it the one you chose last, or your login name.",
 )
 ROOM: Final = click.argument("room")
 

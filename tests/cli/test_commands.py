@@ -71,6 +71,13 @@ class TestRooms:
         scene.env["BACKCHANNEL_INVITE"] = invite
         assert carol.runs("join") == "team\n"
 
+    def test_a_nick_that_was_chosen_is_the_next_rooms_too(self, scene):
+        alice, bob = scene.people("alice", "bob")
+        relay = scene.relay()
+        bob.joins(alice.creates(relay))
+        bob.runs("create", "den", "--relay", relay.word)
+        assert list(bob.members("den")) == ["bob"]
+
     def test_who_is_who(self, team):
         alice, bob = team
         rows = [line.split() for line in bob.runs("who", "team").splitlines()]
@@ -81,7 +88,7 @@ class TestRooms:
         me = one(bob.runs("whoami", "--json"))
         assert rows[1][1].replace("-", "") == me["id"][:20]
         assert bob.runs("whoami").split()[1] == rows[1][1]
-        assert me["home"] == str(bob.home)
+        assert (me["nick"], me["home"]) == ("bob", str(bob.home))
         assert alice.members()["bob"]["id"] == me["id"]
 
     def test_a_listener_is_online(self, team):

@@ -90,12 +90,16 @@ def test_the_second_time_it_is_the_same_room_and_relay(scene, hosts):
 
 
 def test_a_relay_at_another_address_is_found_by_the_new_invite(scene, hosts):
+    bob, carol = scene.people("bob", "carol")
     first = hosts()
-    first.first_line()
+    bob.joins(first.first_line())
     first.gets(signal.SIGTERM)
     first.ends()
     second = hosts()
-    assert scene.person("carol").joins(second.first_line()) == "lobby"
+    assert carol.joins(second.first_line()) == "lobby"
+    assert bob.joins(second.first_line()) == "lobby"
+    bob.says("still here", room="lobby")
+    assert carol.polls("lobby") == ["still here"]
 
 
 def test_a_relay_that_dies_is_started_again(scene, hosts):
