@@ -161,7 +161,9 @@ class Outbox:
         if isinstance(pending.content, ChainKey) and pending.to:
             self._shared.discard(pending.to)
         if pending.is_user:
-            self._emit(Settled(pending.id, State.SENT, error))
+            # a program may keep the error: its traceback would keep alive what was on the stack, keys included
+            error.__context__ = None
+            self._emit(Settled(pending.id, State.SENT, error.with_traceback(None)))
 
     def _mark_given_up(self, pending: Pending) -> None:
         if pending.to is not None and pending.counter:
