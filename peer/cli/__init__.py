@@ -14,7 +14,7 @@ from typing import Final, NoReturn, TextIO
 
 import click
 
-from peer.cli.errors import CANCELLED, CLOSED_PIPE, ClosedPipe, report
+from peer.cli.errors import CANCELLED, CLOSED_PIPE, ClosedPipe, give_up_stdout, report
 from peer.cli.options import EPHEMERAL, HOME, Profile
 from protocol.errors import BackchannelError
 
@@ -87,7 +87,8 @@ def exit_code(run: Callable[[], None], *, json: bool) -> int:
         return end.exit_code
     except (KeyboardInterrupt, click.Abort):
         return CANCELLED
-    except ClosedPipe:
+    except (ClosedPipe, BrokenPipeError):  # the latter from click, which prints the help
+        give_up_stdout()
         return CLOSED_PIPE
     except click.ClickException as error:
         return report(error, json=json)

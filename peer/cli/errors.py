@@ -57,6 +57,14 @@ def complain(line: str) -> None:
         sys.stderr.flush()
 
 
+def give_up_stdout() -> None:
+    """Lead stdout to nowhere: Python would else try again at its end, and complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with contextlib.suppress(AttributeError, OSError):
+        os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 def _explained(error: Exception) -> tuple[str, int, str]:
     """Return code, exit code and a sentence in one safe line."""
     match error:

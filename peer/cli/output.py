@@ -7,7 +7,6 @@ word in it was made safe when its object was made (``Message.shown``, ``Person.l
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json as jsonlib
 import os
@@ -17,7 +16,7 @@ from typing import Final, TextIO
 
 import click
 
-from peer.cli.errors import CannotWrite, ClosedPipe, complain, report
+from peer.cli.errors import CannotWrite, ClosedPipe, complain, give_up_stdout, report
 from peer.core.events import Comparison, Event, IdentityInfo, InviteInfo, MemberInfo, Message, Person, RoomInfo, Sent
 from peer.text import safe_text, width
 from protocol.identity import fingerprint, id_text
@@ -206,19 +205,10 @@ class Output:
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
         except BrokenPipeError:
-            _give_up_stdout()
             raise ClosedPipe from None
         except OSError as error:
-            _give_up_stdout()
+            give_up_stdout()
             raise CannotWrite(error.strerror or "") from None
-
-
-def _give_up_stdout() -> None:
-    """Lead stdout to nowhere: Python would else try again at its end, and complain."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    with contextlib.suppress(OSError):
-        os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 def _tagged(kind: str, **fields: object) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -54,6 +55,28 @@ def test_help_names_every_command(run):
     for name, (_, line) in COMMANDS.items():
         assert name in shown.stdout
         assert line.split()[0] in shown.stdout
+
+
+def test_help_that_nobody_reads():
+    asked = subprocess.Popen(
+        [sys.executable, "-P", "-m", "peer", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    asked.stdout.close()
+    with asked.stderr as errors:
+        assert errors.read() == ""
+    assert asked.wait() == 141
+
+
+def test_a_shell_completes_the_commands():
+    asked = {"_BACKCHANNEL_COMPLETE": "bash_complete", "COMP_WORDS": "backchannel se", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from peer.cli import cli; cli.main(prog_name='backchannel')"],
+        env=os.environ | asked,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["plain,send"]
 
 
 def test_version(run):
