@@ -1,0 +1,104 @@
+"""Members who flood and lie within the rules of the wire: they stall, silence and fill nobody."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from peer.core.events import EventKind
+from protocol import card as cards
+from protocol import envelope as ev
+from protocol import limits, names, seal
+from protocol.content import Aside, ChainKey, Content, Text
+from protocol.errors import AlarmRaised
+from protocol.primitives import ChainId, new_message_id, random
+from tests.peer.world import Person, World
+
+
+@pytest.fixture
+def room():
+    world = World()
+    alice = world.create("alice")
+    bob, chuck = world.join("bob", "chuck")
+    alice.forgets()
+    return world, alice, bob, chuck
+
+
+def aside(sender: Person, to: Person, content: Content, counter: int) -> ev.Message:
+    """Make what the relay would deliver of an aside with a counter of the sender's choice."""
+    pair, card, message = sender.core.keys.accepted(), sender.core.roster.card(to.id), new_message_id()
+    route = seal.Route(
+        room=sender.room_id,
+        message=message,
+        sender=sender.id,
+        sender_generation=pair.generation,
+        recipient=to.id,
+        recipient_generation=card.generation,
+    )
+    inside = Aside(sender.membership.anchor, counter, 0, sender.now, content)
+    body = seal.seal(inside, route, pair.secret, card.sealing_key)
+    return ev.Message(sender.room_id, sender.id, True, counter, sender.now, message, body)
+
+
+def rows(person: Person, table: str) -> int:
+    return person.store.row(f"SELECT count(*) FROM {table}")[0]
+
+
+def test_jumping_counters_make_nobody_search_for_what_never_was(room):
+    """400 asides, each of which skips 250 counters, would be 100,000 rows to look through twice a second."""
+    world, alice, bob, chuck = room
+    lies = [aside(chuck, alice, Text("x"), 250 * n) for n in range(1, 401)]
+    alice.core.receive(lies, alice.now)
+    assert rows(alice, "missing") <= 2_048
+    began = time.process_time()
+    world.passes(10_000)
+    assert time.process_time() - began < 10
+    bob.whispers("alice", "careful with chuck")
+    assert any("careful" in heard for heard in alice.hears())
+
+
+def test_a_member_who_claims_another_view_stops_nobody_twice(room):
+    world, alice, bob, chuck = room
+    post = ev.Post(new_message_id(), world.room, None, chuck.membership.index, 0, bogus(chuck))
+    chuck.process.outgoing.append(post.encode())
+    world.runs()
+    assert alice.alarmed() == ["two-views chuck"]
+    with pytest.raises(AlarmRaised):
+        alice.says("stopped")
+    alice.core.roster.alarms.answer(chuck.id, alice.now)
+    again = ev.Post(new_message_id(), world.room, None, chuck.membership.index, 0, bogus(chuck))
+    chuck.process.outgoing.append(again.encode())
+    world.runs()
+    assert alice.alarmed() == []
+    assert EventKind.ALARM in {event.kind for event in alice.process.events}
+    bob.forgets()
+    alice.whispers("bob", "careful with chuck")
+    assert any("careful" in heard for heard in bob.hears())
+
+
+def bogus(sender: Person) -> bytes:
+    """Return a room message's body on a chain that nobody has, anchored in a log that never was."""
+    index = sender.membership.index
+    return random(32) + bytes(2) + index.to_bytes(8) + random(32) + bytes(32 + 64) + bytes(296)
+
+
+def test_a_member_fills_no_profile_with_cards(room):
+    world, alice, _, chuck = room
+    nick = names.seal_nick(chuck.room.secret, world.room, chuck.id, "chuck")
+    for n in range(1, 200):
+        key = cards.sealing_key(cards.new_sealing_secret())
+        alice.core.roster.take_card(cards.make(chuck.identity, world.room, world.now + n, key, nick), alice.now)
+    assert rows(alice, "cards") <= limits.CARDS + 2
+    assert alice.core.roster.card(chuck.id).generation == world.now + 199
+
+
+def test_a_member_fills_no_profile_with_chains(room, monkeypatch):
+    world, alice, _, chuck = room
+    monkeypatch.setattr(limits, "CHAINS", 20)
+    none = ChainId(bytes(32))
+    for n in range(1, 60):
+        world.now += 1
+        key = ChainKey(random(32), 0, random(32), chuck.membership.index, none, 0)
+        alice.core.receive([aside(chuck, alice, key, 100 + n)], alice.now)
+    assert rows(alice, "chains") <= 22
