@@ -451,15 +451,15 @@ class OfMessages(Lie):
 
 @dataclass
 class Drops(OfMessages):
-    """Drops the first ``count`` of them, or all."""
+    """Withholds the first ``count`` of them, or all, for good."""
 
     count: int = 1 << 30
-    dropped: list[ev.Message] = field(default_factory=list)
+    dropped: dict[bytes, ev.Message] = field(default_factory=dict)
 
     def instead(self, relay: Liar, message: ev.Message) -> Iterable[ev.Delivery]:
-        if len(self.dropped) >= self.count:
+        if message.id not in self.dropped and len(self.dropped) >= self.count:
             return (message,)
-        self.dropped.append(message)
+        self.dropped[message.id] = message
         return ()
 
 
@@ -476,14 +476,14 @@ class Reorders(OfMessages):
     """Holds them back, and delivers them in the reverse order when ``count`` have gathered."""
 
     count: int = 2
-    held: list[ev.Message] = field(default_factory=list)
+    held: dict[bytes, ev.Message] = field(default_factory=dict)
 
     def instead(self, relay: Liar, message: ev.Message) -> Iterable[ev.Delivery]:
-        self.held.append(message)
-        if len(self.held) < self.count:
-            return ()
-        held, self.held = self.held, []
-        return held[::-1]
+        self.held[message.id] = message
+        if len(self.held) >= self.count:
+            relay.says(self.victim, *reversed(self.held.values()))
+            self.held.clear()
+        return ()
 
 
 @dataclass

@@ -207,7 +207,7 @@ def test_a_message_held_back_until_the_next_chain_is_shown_as_such(company: Comp
     c.world.passes(limits.CHAIN_LIFE)
     c.alice.says("two")
     c.world.passes(SOON)
-    c.world.core.says(c.bob.id, *lie.dropped)
+    c.world.core.says(c.bob.id, *lie.dropped.values())
     c.world.runs()
     assert c.bob.hears() == ["alice: two", "alice: one"]
     assert c.bob.notes() == ["gap alice 1", "reordered alice"]
