@@ -279,7 +279,7 @@ class RoomCore:
             if self.roster.was_taken(raw, self._incarnation):
                 self._withheld(now)
             self._restoring[self._request(ev.Submit(new_message_id(), self._room.id, raw))] = raw
-        if restarted:
+        if restarted or self._restored:
             self._bring_back_cards(now)
         self._publish(now)
         self.outbox.attached(welcome.incarnation, now)
@@ -335,17 +335,21 @@ class RoomCore:
         return self._welcome.retention_s * limits.SECOND if self._welcome else limits.RETENTION_CAP
 
     def _publish(self, now: int) -> None:
-        """Rotate when due, and see to it that the relay has the newest card; a one-shot ``send`` never does."""
-        if not self._publishes:
+        """Rotate when due, and see to it that the relay has the newest card.
+
+        A one-shot ``send`` never rotates; but where the relay has forgotten the card, nobody who came since could open
+        what it sends.
+        """
+        pair = self.keys.rotate(now) if self._publishes else self.keys.accepted()
+        if pair is None:
             return
-        pair = self.keys.rotate(now)
         lacking = self._shown_cards.get(self.roster.me, 0) < pair.generation
         if lacking and pair.generation not in self._publishing.values():
             identifier = self._request(ev.Publish(new_message_id(), self._room.id, pair.card))
             self._publishing[identifier] = pair.generation
 
     def _bring_back_cards(self, now: int) -> None:
-        """After a restart of the relay, submit the newest cards that it lacks."""
+        """After the relay forgot the room, submit the newest cards that it lacks."""
         for card in self.roster.newest_cards():
             if not card.expired(now) and self._shown_cards.get(card.owner, 0) < card.generation:
                 identifier = self._request(ev.Publish(new_message_id(), self._room.id, card.raw))

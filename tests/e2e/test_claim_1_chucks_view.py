@@ -111,11 +111,9 @@ def view(
     peer: Sequence[str] = PEER,
 ) -> list[Fact]:
     """Play a script, with or without asides between Alice and Bob; return what Chuck saw."""
-    alice, bob = scene.person("alice", peer), scene.person("bob", peer)
     the_relay = scene.relay(program=relay)
-    invite = alice.creates(the_relay)
-    bob.joins(invite)
-    chuck = Chuck(the_relay.address, invite)
+    alice, bob = scene.company(the_relay, "alice", "bob", program=peer)
+    chuck = Chuck(the_relay.address, scene.invite)
     try:
         chuck.enters()
         alices = alice.chats()
@@ -235,7 +233,7 @@ def test_with_and_without_asides_chuck_sees_the_same(scene_of):
 def test_a_one_shot_aside_shows_nothing_at_all(scene):
     relay = scene.relay()
     alice, bob = scene.company(relay, "alice", "bob")
-    chuck = Chuck(relay.address, alice.runs("invite", "team").strip())
+    chuck = Chuck(relay.address, scene.invite)
     try:
         chuck.enters()
         bobs = bob.listens()

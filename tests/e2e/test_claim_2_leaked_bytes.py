@@ -114,10 +114,7 @@ def leak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Leak, set[b
     scene.env["TAP"] = str(scene.folder / "tap")
     try:
         relay = scene.relay(program=tampered("frames", "relay"))
-        alice, bob, chuck = scene.people("alice", "bob", "chuck")
-        invite = alice.creates(relay)
-        bob.joins(invite)
-        chuck.joins(invite)
+        alice, bob, chuck = scene.company(relay, "alice", "bob", "chuck")
         bobs, chucks = bob.chats(), chuck.listens()
         alice.says(ROOM_TEXTS[0])
         alice.whispers("bob", ASIDES[0], "--wait", "delivered")
@@ -125,7 +122,7 @@ def leak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Leak, set[b
         alice.whispers("chuck", ASIDES[3], "--wait", "delivered")
         chucks.hears(*ROOM_TEXTS, ASIDES[1], ASIDES[3])
         assert len(alice.polls()) == 3
-        leak = Leak(scene.folder, Invite.decode(invite), Profile(chuck.home))
+        leak = Leak(scene.folder, Invite.decode(scene.invite), Profile(chuck.home))
         leak.read(scene.folder / "tap")
         theirs = [Profile(alice.home), Profile(bob.home)]
         secret = {key for profile in theirs for key in (profile.identity.seed, *profile.sealing.values())}

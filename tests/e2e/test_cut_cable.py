@@ -26,6 +26,7 @@ class Cable:
         self.relay = relay
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = RelayAddress(HostPort("127.0.0.1", self._listener.getsockname()[1]), relay.address.key)
+        self.word = str(self.address)
         self._lock = threading.Lock()
         self._ends: list[socket.socket] = []
         """Of connections that are carried: at each, two ends."""
@@ -89,9 +90,7 @@ def cable(scene) -> Iterator[Cable]:
 
 
 def test_cut_again_and_again_nothing_is_lost_or_shown_twice(scene, cable):
-    alice, bob = scene.people("alice", "bob")
-    invite = alice.runs("create", "team", "--relay", str(cable.address), "--nick", "alice").strip()
-    bob.joins(invite)
+    alice, bob = scene.company(cable, "alice", "bob")
     bobs, alices = bob.listens(), alice.chats()
     said: list[str] = []
     for cuts in range(5):
@@ -138,9 +137,7 @@ def test_what_was_taken_and_not_answered_is_sent_again_and_shown_once(scene, cab
 
 def test_commands_get_through_a_cable_that_is_cut(scene, cable):
     """One-shot commands come back by themselves too, within their time."""
-    alice, bob = scene.people("alice", "bob")
-    invite = alice.runs("create", "team", "--relay", str(cable.address), "--nick", "alice").strip()
-    bob.joins(invite)
+    alice, bob = scene.company(cable, "alice", "bob")
     before = cable.cuts
     sending = alice.starts("send", "team", "--timeout", "60", "once")
     wait(lambda: cable.cut() or cable.cuts > before)
