@@ -56,7 +56,7 @@ class Buckets:
         if held is None:
             return self._full
         count, room, at = held
-        passed = max(0, now - at)
+        passed = now - at
         return (
             min(self._full[0], count + passed * self._rate.count_per_s),
             min(self._full[1], room + passed * self._rate.bytes_per_s),

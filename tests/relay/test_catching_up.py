@@ -220,6 +220,17 @@ def test_asides_that_a_full_pipe_refuses_in_the_middle_come_once(company):
     assert numbers(c.bob, direct=True) == list(range(1, 15))
 
 
+def test_what_a_full_pipe_refused_is_kept_no_longer_than_anything_else(company):
+    c = company
+    c.stage.full.add(c.bob.connection)
+    c.alice.whispers(c.room, c.bob, "psst")
+    c.stage.passes(c.stage.bounds.retention_s * limits.SECOND)
+    c.stage.full.clear()
+    c.alice.whispers(c.room, c.bob, "are you there?")
+    c.stage.passes(RETRY)
+    assert c.bob.reads() == ["(are you there?)"]
+
+
 def test_whoever_takes_nothing_for_too_long_is_cut(make_company):
     c = make_company(slow_cut_s=10)
     c.stage.full.add(c.bob.connection)

@@ -304,11 +304,13 @@ def test_a_pipe_that_is_full_delays_nobody(connect, monkeypatch):
 
 def test_whoever_never_says_hello_is_cut(relay, connect, monkeypatch):
     monkeypatch.setattr("relay.router.HELLO_WAIT", 0)
-    with socket.create_connection(("127.0.0.1", relay.router.port)) as silent:
-        silent.settimeout(PATIENCE)
-        with contextlib.suppress(ConnectionError):
-            while silent.recv(1_024):
-                pass
+    assert connect(relay).is_cut()
+
+
+def test_without_a_handler_that_answers_nobody_gets_in(unrun, connect):
+    """User-Id is what the handler says: without it, it would be whatever the client says."""
+    unrun.router._zap.close(linger=0)
+    assert connect(unrun).is_cut()
 
 
 def test_connections_over_the_limit_are_cut_at_once(connect):
@@ -432,6 +434,9 @@ def test_a_connection_may_find_its_descriptor_later(unrun, connect):
     unrun.router._sweep(monotonic_ms())
     assert unrun.router._links[connection] is None
     unrun.router._forget(b"gone", monotonic_ms())
+    unrun.router._unbound[b"older"] = (incoming.fd, 0)
+    unrun.router._bind(b"older")
+    assert unrun.router._unbound.pop(b"older")
     unrun.router._sweep(monotonic_ms())
     assert unrun.router._links == {connection: incoming}
 
