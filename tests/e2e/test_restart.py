@@ -99,3 +99,23 @@ def test_an_ephemeral_host_leaves_nothing(scene):
     assert not host.home.exists()
     kept = [folder for folder in scene.folder.iterdir() if folder != bob.home]
     assert found(["quokkahost", "lobby"], files(*kept)) == set()
+
+
+def test_who_was_admitted_on_a_lost_part_is_told_and_joins_again(scene):
+    """The room comes back from Alice, who has not been there since Bob came: she cannot know of him."""
+    relay = scene.relay()
+    alice, bob = scene.company(relay, "alice", "bob")
+    bob.says("before")
+    relay.killed()
+    again(scene, relay)
+    alices = alice.listens()
+    alice.says("anybody?", "--timeout", "60")  # she is back, and the room with her
+    for command in (("poll", "team"), ("send", "team", "I am")):
+        lost_member = bob.tries(*command)
+        assert (lost_member.code, lost_member.out) == (6, "")
+        assert "ask for a new invite" in lost_member.err
+    assert bob.joins(scene.invite) == "team"
+    bob.says("I am")
+    alices.hears("I am")
+    assert not alices.events("alarm", "duplicate"), alices
+    assert "alarm" not in bob.runs("poll", "team", "--json")
