@@ -311,7 +311,7 @@ class Person:
         )
         if receipts and reading is not Reading.NOTHING:
             core.inbox.receipts = lambda: 0
-        process = Process(self, core, store)
+        process = Process(self, core, store, started=self.world.now)
         self.processes.append(process)
         self.world.processes.append(process)
         if connect:
@@ -439,6 +439,7 @@ class Process:
     ended: BackchannelError | None = None
     lost_at: int | None = None
     running: bool = True
+    started: int = 0
 
     @property
     def world(self) -> World:
