@@ -63,8 +63,6 @@ def checked(function: str) -> Callable[[str], str]:
             return check(word)
         except errors.UsageError as error:
             raise click.BadParameter(error.detail) from None
-        except UnicodeError:
-            raise click.BadParameter("it is not UTF-8") from None
 
     return convert
 

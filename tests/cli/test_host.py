@@ -115,6 +115,16 @@ def test_a_relay_that_dies_is_started_again(scene, hosts):
     assert any("started again" in line for line in host.errors)
 
 
+def test_a_removal_brings_a_new_invite(scene, hosts):
+    host = hosts()
+    alice, bob, carol = scene.people("alice", "bob", "carol")
+    bob.joins(host.first_line())
+    alice.runs("kick", "lobby", "bob")
+    host.waits(lambda: len(host.lines) == 2)
+    assert carol.tries("join", "-", stdin=host.lines[0]).code == 6
+    assert carol.joins(host.lines[1]) == "lobby"
+
+
 def test_a_port_that_is_taken(scene, hosts):
     taken = scene.relay()
     host = hosts(bind=str(taken.address.at))

@@ -251,6 +251,22 @@ def test_a_line_that_fails_later_does_not_take_the_place_of_what_is_typed(team, 
     alices.waits(lambda: alices.screen.typed == "team> for later")
 
 
+def test_what_was_not_sent_is_shown_at_the_end(team, scene, alices):
+    relay = next(process for process in scene._kept if "run" in process.argv)
+    relay.killed()
+    alices.shows("The connection to the relay was lost")
+    alices.enters("one for later")
+    alices.enters("two for later")
+    alices.waits(lambda: alices.screen.typed == "team> ")
+    alices.child.send("\x03")
+    assert alices.ends() == 130
+    shown = alices.screen.lines
+    assert [line for line in shown if line.startswith("Not sent")] == [
+        "Not sent: one for later",
+        "Not sent: two for later",
+    ]
+
+
 def test_a_paste_is_one_message_and_no_line_of_it_a_command(team, alices):
     _, bob = team
     alices.child.send(PASTE.format("one\n/quit\r\n/msg bob two"))

@@ -234,10 +234,10 @@ def bound_by_modes() -> None:
 
 
 def limited(person: Person, before: Callable[[], None], *words: str) -> Result:
-    """Run a command after ``before`` was called in its process."""
+    """Run a command after ``before`` was called in its process: by itself, as coverage writes files too."""
     done = subprocess.run(
         person._argv(*words),
-        env=person.scene.env,
+        env={name: value for name, value in person.scene.env.items() if not name.startswith("COVERAGE_")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
