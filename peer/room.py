@@ -120,15 +120,16 @@ class Room(Moderated):
                     self._core.outbox.give_up(message)
                 self._link.forget(message)
 
-    def ready(self) -> Iterator[Message | Event]:
+    def ready(self, *, direct: bool = False) -> Iterator[Message | Event]:
         """Yield what has come so far: events, then messages merged by the relay's time, the room's first.
 
         A message counts as shown when the next thing is asked for: who fails to show one gets it, and the rest, again.
+        With ``direct`` the room's messages are passed over, and count as not shown.
         """
         items = list(self._link.items)
         self._link.items.clear()
         events = [item for item in items if isinstance(item, Event)]
-        room = [item for item in items if isinstance(item, Message) and not item.direct]
+        room = [item for item in items if isinstance(item, Message) and not item.direct and not direct]
         asides = [item for item in items if isinstance(item, Message) and item.direct]
         yield from events
         # merged, not sorted: the relay's word for the time changes nobody's order within a stream
@@ -136,15 +137,21 @@ class Room(Moderated):
             yield message
             self._hand_out(message)
 
-    async def next(self) -> Message | Event:
-        """Wait for the next message or event; raise what ended the room."""
-        if not self._link.items:
-            self._mark_shown()
-            await self._link.wait(lambda: bool(self._link.items), None)
-        item = self._link.items.popleft()
-        if isinstance(item, Message):
-            self._hand_out(item)
-        return item
+    async def next(self, *, direct: bool = False) -> Message | Event:
+        """Wait for the next message or event; raise what ended the room.
+
+        With ``direct`` the room's messages are passed over, and count as not shown.
+        """
+        while True:
+            if not self._link.items:
+                self._mark_shown()
+                await self._link.wait(lambda: bool(self._link.items), None)
+            item = self._link.items.popleft()
+            if isinstance(item, Event):
+                return item
+            if item.direct or not direct:
+                self._hand_out(item)
+                return item
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         """Yield messages as they come, for ever; what ends the room is raised."""

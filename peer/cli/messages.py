@@ -118,12 +118,14 @@ async def _print_messages(room: Room, out: Output, count: int | None, *, direct:
     from peer.core.events import Message
 
     printed = 0
-    while count is None or printed < count:
-        thing = await room.next()
-        if isinstance(thing, Message):
-            if direct and not thing.direct:
-                continue
-            printed += 1
+    for thing in room.ready(direct=direct):
+        if printed == count:
+            return  # only now: the one before has been shown
+        printed += isinstance(thing, Message)
+        out.happening(thing)
+    while printed != count:
+        thing = await room.next(direct=direct)
+        printed += isinstance(thing, Message)
         out.happening(thing)
 
 

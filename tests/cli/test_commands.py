@@ -176,15 +176,17 @@ class TestListen:
         alice.whispers("bob", "two")
         bobs = bob.listens("--count", "2")
         assert bobs.ends() == 0
-        assert sorted(bobs.texts()) == ["one", "two"]
+        assert bobs.texts() == ["one", "two"]
 
     def test_direct_prints_asides_alone(self, team):
         alice, bob = team
         alice.says("one")
         alice.whispers("bob", "two")
+        alice.whispers("bob", "three")
         bobs = bob.listens("--direct", "--count", "1")
         assert bobs.ends() == 0
         assert bobs.texts() == ["two"]
+        assert bob.polls() == ["one", "three"]
 
     def test_without_backlog_it_begins_now(self, team):
         alice, bob = team
