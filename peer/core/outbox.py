@@ -73,7 +73,8 @@ class Outbox:
         self._chain: SendingChain | None = None
         self._former = b""
         """The chain before."""
-        """The counter after the last message of the chain that the relay is known to have."""
+        self._named: Previous = NOTHING
+        """The chain that the present one names; not forgotten before the relay has a message of the present one."""
         self._shared: set[PeerId] = set()
         self._answered: set[tuple[PeerId, ChainId]] = set()
         self._awaited: dict[MessageId, PeerId] = {}
@@ -135,6 +136,10 @@ class Outbox:
                 "ON CONFLICT DO UPDATE SET count = max(count, excluded.count)",
                 *(self._room.id, pending.bound, pending.counter + 1, pending.made_at),
             )
+            if self._chain is not None and pending.bound == self._chain.id:
+                self._store.write(
+                    "DELETE FROM sent_chains WHERE room = ? AND chain = ? AND count <= ?", self._room.id, *self._named
+                )
         if pending.is_user and (pending.to is None or pending.id in self._awaited):  # or its receipt came before
             self._emit(Settled(pending.id, State.RELAYED))
         return True
@@ -259,7 +264,8 @@ class Outbox:
         chain = self._chain
         if chain is None or chain.spent(now) or chain.made_at < membership.last_departure:
             self._end_chain()
-            chain = self._chain = SendingChain(self._room.id, self._roster.me, membership.index, now, self._before())
+            self._named = self._before()
+            chain = self._chain = SendingChain(self._room.id, self._roster.me, membership.index, now, self._named)
         return chain
 
     def _before(self) -> Previous:
@@ -272,10 +278,7 @@ class Outbox:
             "SELECT chain, count FROM sent_chains WHERE room = ? ORDER BY chain = ? DESC, at DESC LIMIT 1",
             *(self._room.id, self._former),
         )
-        if row is None:
-            return NOTHING
-        self._store.write("DELETE FROM sent_chains WHERE room = ? AND chain = ?", self._room.id, row["chain"])
-        return ChainId(row["chain"]), row["count"]
+        return (ChainId(row["chain"]), row["count"]) if row else NOTHING
 
     def _end_chain(self) -> None:
         if self._chain is not None:

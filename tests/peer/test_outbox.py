@@ -22,6 +22,7 @@ from protocol.errors import (
     UnknownPeer,
 )
 from protocol.primitives import ChainId
+from tests.peer.test_inbox import drop
 from tests.peer.world import World
 
 
@@ -425,6 +426,25 @@ def test_a_chain_does_not_survive_the_relay(company):
     c.world.passes(10_000)
     assert c.bob.hears() == ["alice: one", "alice: two"]
     assert c.bob.notes() == []
+
+
+def test_a_chain_that_never_left_hides_no_loss_of_the_one_before(company):
+    """It named the one before it, to nobody: the next does."""
+    c = company
+    c.alice.says("one")
+    drop(c.world, c.bob, lambda d: isinstance(d, ev.Message))
+    c.alice.says("two")
+    c.world.tamper = None
+    c.world.passes(limits.CHAIN_LIFE + 1_000)
+    c.alice.process.holds_out = True
+    c.alice.says("never leaves")
+    c.alice.process.cuts()
+    c.world.passes(limits.CHAIN_LIFE + 1_000)
+    c.alice.process.reconnects()
+    c.alice.says("three")
+    c.world.passes(10_000)
+    assert c.bob.hears() == ["alice: one", "alice: three"]
+    assert [note.split(" ")[:2] for note in c.bob.notes()] == [["gap", "alice"]]
 
 
 def test_who_comes_later_gets_the_chain_as_it_stands_and_cannot_read_what_was_before(company):
