@@ -131,11 +131,7 @@ class Outbox:
                 *(self._room.id, pending.to, pending.counter),
             )
         else:
-            self._store.write(
-                "INSERT INTO sent_chains VALUES (?, ?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET count = max(count, excluded.count)",
-                *(self._room.id, pending.bound, pending.counter + 1, pending.made_at),
-            )
+            self._note_sent(pending)
             if self._chain is not None and pending.bound == self._chain.id:
                 self._store.write(
                     "DELETE FROM sent_chains WHERE room = ? AND chain = ? AND count <= ?", self._room.id, *self._named
@@ -182,7 +178,7 @@ class Outbox:
     def attached(self, incarnation: bytes, now: int) -> None:
         """Send what is pending; a chain does not outlive the incarnation of the relay that it was made under."""
         if incarnation != self._incarnation:
-            self._end_chain()
+            self._end_chain(now)
         self._incarnation = incarnation
         self._attached = True
         self.flush(now)
@@ -201,7 +197,7 @@ class Outbox:
     def tick(self, now: int) -> None:
         """Let overdue keys and plaintext die, and send what became due."""
         if self._chain is not None and self._chain.spent(now):
-            self._end_chain()
+            self._end_chain(now)
         for pending in list(self._pending.values()):
             if not 0 <= now - pending.made_at <= limits.UNSENT:
                 self._fail(pending, TimedOut("the relay did not take it"))
@@ -263,26 +259,38 @@ class Outbox:
             raise UnknownRoom
         chain = self._chain
         if chain is None or chain.spent(now) or chain.made_at < membership.last_departure:
-            self._end_chain()
+            self._end_chain(now)
             self._named = self._before()
             chain = self._chain = SendingChain(self._room.id, self._roster.me, membership.index, now, self._named)
         return chain
 
+    def _note_sent(self, pending: Pending) -> None:
+        """Note that a room message is one of those that everybody should get."""
+        self._store.write(
+            "INSERT INTO sent_chains VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = max(count, excluded.count)",
+            *(self._room.id, pending.bound, pending.counter + 1, pending.made_at),
+        )
+
     def _before(self) -> Previous:
-        """Return a chain that no later one has named yet, and how much of it the relay is known to have.
+        """Return a chain that no later one has named yet, and how many messages everybody should have got on it.
 
         It is one's own if there is one, else one that another process of the profile left: a command that sends one
         message is a process, and a chain, of its own.
         """
         row = self._store.row(
-            "SELECT chain, count FROM sent_chains WHERE room = ? ORDER BY chain = ? DESC, at DESC LIMIT 1",
+            "SELECT chain, count FROM sent_chains WHERE room = ? ORDER BY chain = ? DESC, at LIMIT 1",
             *(self._room.id, self._former),
         )
         return (ChainId(row["chain"]), row["count"]) if row else NOTHING
 
-    def _end_chain(self) -> None:
+    def _end_chain(self, now: int) -> None:
         if self._chain is not None:
             self._former = self._chain.id
+            if self._chain.spent(now):
+                # nothing makes an honest relay refuse what is on its way; another may own up to it only later
+                for pending in self._pending.values():
+                    if pending.out and pending.bound == self._chain.id:
+                        self._note_sent(pending)
         self._chain = None
         self._shared.clear()
         self._answered.clear()

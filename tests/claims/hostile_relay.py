@@ -529,6 +529,24 @@ def renamed(message: ev.Message) -> ev.Message:
 
 
 @dataclass
+class AcceptsLate(Lie):
+    """Keeps the first room post of ``sender`` to itself, and says only in the end that it took it."""
+
+    sender: PeerId
+    kept: ev.Request | None = None
+
+    def takes(self, relay: Liar, peer: PeerId, request: ev.Request) -> Iterable[ev.Request]:
+        if peer != self.sender or not isinstance(request, ev.Post) or request.to is not None or self.kept:
+            return (request,)
+        self.kept = request
+        return ()
+
+    def ends(self, relay: Liar) -> None:
+        assert self.kept
+        relay.says(self.sender, ev.Accepted((self.kept.id,)))
+
+
+@dataclass
 class TakesOldPosts(Lie):
     """Takes room posts from before a removal, as it should not."""
 

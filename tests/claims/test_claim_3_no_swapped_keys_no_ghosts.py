@@ -72,6 +72,17 @@ def replayed_grant(c: Company) -> Told:
     return Told(lies.AddsStatement(lambda relay: relay.room.membership.log[1]), ["log"])
 
 
+def replayed_removal(c: Company) -> Told:
+    """Bob was removed once and came back; his old REMOVE needs no anchor: only ``Membership.check`` knows its id."""
+    c.alice.kicks("bob")
+    removal = c.alice.membership.log[-1]
+    c.bob.processes.clear()
+    c.bob.enters(c.alice.invites())
+    c.bob.starts(Reading.BACKLOG)
+    c.world.passes(limits.SECOND)
+    return Told(lies.AddsStatement(lambda relay: removal), ["log"])
+
+
 def ended_invite(c: Company) -> Told:
     """A ghost who enters by an invite that was revoked, with its real seed: it is live no more."""
     invite = c.alice.invites()
@@ -113,7 +124,7 @@ def card_of_another_room(c: Company) -> Told:
     """Bob's own card for another room (attack 18): ``Card.decode`` compares the room."""
     other = c.world.room[::-1]
     key = cards.sealing_key(cards.new_sealing_secret())
-    return Told(lies.ShowsCards([cards.make(c.bob.identity, other, c.world.now, key, random(60))]), ["card bob"])
+    return Told(lies.ShowsCards([cards.make(c.bob.identity, other, c.world.now + 1, key, random(60))]), ["card bob"])
 
 
 def statement_of_another_room(c: Company) -> Told:
@@ -124,7 +135,16 @@ def statement_of_another_room(c: Company) -> Told:
 
 
 EVERY_LIE = [
-    *(swapped_card, invented_member, invented_with_a_member, stranger, replayed_grant, ended_invite, promoted),
+    *(
+        swapped_card,
+        invented_member,
+        invented_with_a_member,
+        stranger,
+        replayed_grant,
+        replayed_removal,
+        ended_invite,
+        promoted,
+    ),
     *(two_cards_of_one_generation, low_order_key, introduced, card_of_another_room, statement_of_another_room),
 ]
 
@@ -313,7 +333,7 @@ def test_a_sender_whose_relay_withholds_the_rotations_stops_at_not_after_and_say
     (bob,) = [info for info in c.alice.core.roster.members(c.alice.now) if info.person.id == c.bob.id]
     assert not bob.reachable
     before = len(c.world.sealed_to(c.bob.id))
-    c.alice.says("where is bob?")
+    assert c.alice.state(c.alice.says("where is bob?")) is State.RELAYED
     assert len(c.world.sealed_to(c.bob.id)) == before
 
 

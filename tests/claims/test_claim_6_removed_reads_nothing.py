@@ -16,7 +16,7 @@ from protocol import limits, names
 from protocol import statement as st
 from protocol.content import Ask, Receipt, Text
 from protocol.errors import UnknownPeer
-from protocol.primitives import PeerId, new_message_id
+from protocol.primitives import Anchor, PeerId, new_message_id
 from tests.claims import hostile_relay as lies
 from tests.claims.conftest import Company
 from tests.claims.hostile_member import Mallory
@@ -81,11 +81,14 @@ def test_a_removed_member_who_asks_for_keys_gets_none(company: Company):
     everybody_talks(c, "after")
     sealed = len(c.world.sealed_to(mallory.id))
     chains = {post.body[:32] for _, post in everything(c) if post.to is None}
+    then = Anchor(mallory.anchor.index - 1, mallory.membership.heads[-2])
+    assert mallory.membership.was_member(mallory.id, then.index)
     for person in c.people:
-        for chain in chains:
-            mallory.whispers(person.id, Ask(chain))
-        mallory.whispers(person.id, "do you still hear me?")
-        mallory.whispers(person.id, Receipt(new_message_id()))
+        for anchor in (then, mallory.anchor):
+            for chain in chains:
+                mallory.whispers(person.id, Ask(chain), anchor=anchor)
+            mallory.whispers(person.id, "do you still hear me?", anchor=anchor)
+            mallory.whispers(person.id, Receipt(new_message_id()), anchor=anchor)
         assert not [heard for heard in person.hears() if "do you still hear me?" in heard]
     c.world.passes(lies.LONG)
     everybody_talks(c, "later")
@@ -94,16 +97,19 @@ def test_a_removed_member_who_asks_for_keys_gets_none(company: Company):
 
 
 def test_what_was_on_its_way_when_the_removal_came_is_encrypted_afresh(company: Company):
-    """Alice's posts wait on the wire, encrypted for four, when she learns that there are three."""
+    """Alice's posts wait on the wire, encrypted for four, when it is cut; she comes back to a room of three."""
     c = company
     mallory = c.world.mallory()
     c.alice.promotes("bob")
     everybody_talks(c, "before")
     opened = readable(c, mallory)
-    c.alice.process.cuts()
-    (room,) = c.alice.core.send(Text("to all, unsent"), [], c.alice.now)
+    c.alice.process.holds_out = True
+    room = c.alice.says("to all, unsent")
     (direct,) = c.alice.core.send(Text("to mallory, unsent"), [mallory.id], c.alice.now)
     c.alice.process.sends()
+    posted = [request for request in c.alice.process.posted if isinstance(request, ev.Post)][-2:]
+    assert [post.id for post in posted] == [room, direct]
+    c.alice.process.cuts()
     c.world.lies(lies.KeepsServing(mallory.id))
     c.bob.does(st.remove, mallory.id, False)
     c.alice.process.reconnects()
@@ -165,7 +171,10 @@ def test_a_relay_that_forgets_the_removal_in_a_restart_wins_nothing(company: Com
     mallory.attaches()
     mallory.publishes()
     assert mallory.membership.members[mallory.id]
+    for person in c.people:
+        person.forgets()
     everybody_talks(c, "after the restart")
+    assert {"alice: alice to all, after the restart", "chuck: chuck to all, after the restart"} <= set(c.bob.hears())
     chains = {post.body[:32] for _, post in everything(c) if post.to is None}
     for chain in chains:
         for person in c.people:

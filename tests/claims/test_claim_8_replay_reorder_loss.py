@@ -292,6 +292,23 @@ def test_the_loss_of_what_one_command_sent_shows_with_the_next_command(company: 
     assert c.bob.notes() == ["gap alice 1"]
 
 
+def test_a_loss_that_the_relay_owns_up_to_late_shows_all_the_same(company: Company):
+    """The chain ends before the relay accepts its last message: ``Outbox._end_chain`` counts what is on its way."""
+    c = company
+    c.bob.forgets()
+    c.world.passes(limits.CHAIN_LIFE - 20 * limits.SECOND)
+    lie = c.world.lies(lies.AcceptsLate(c.alice.id))
+    last = c.alice.says("the last")
+    c.world.passes(30 * limits.SECOND)
+    c.alice.says("the next")
+    lie.ends(c.world.core)
+    c.world.runs()
+    assert c.alice.state(last) is State.RELAYED
+    c.world.passes(SOON)
+    assert c.bob.hears() == ["alice: the next"]
+    assert c.bob.notes() == ["gap alice 1"]
+
+
 def test_the_loss_of_a_whole_chain_with_its_key_shows_with_the_next(company: Company):
     """Not how much was said on it, but that something is missing: the key's own counter tells."""
     c = company
