@@ -257,7 +257,15 @@ class Core:
         self._peers[peer] += 1
         self._addresses[session.address] += 1
         clock = now + self._rooms.offset
-        session.answer(envelope.Welcome(protocol.VERSION, self._incarnation, clock, self._limits.retention_s))
+        session.answer(envelope.Welcome(protocol.VERSION, self.incarnation, clock, self._limits.retention_s))
+
+    @property
+    def incarnation(self) -> bytes:
+        """What WELCOME names: another one after every room that was forgotten.
+
+        Who comes back to such a room is to expect another log than the one it knows, and not to take that for a lie.
+        """
+        return ((int.from_bytes(self._incarnation) + self._rooms.forgotten) % (1 << 128)).to_bytes(16)
 
     def _check_room(self, peer: PeerId, address: str) -> None:
         if (

@@ -54,6 +54,8 @@ class Rooms:
         self._rooms: dict[RoomId, Room] = {}
         self._founders: Counter[PeerId] = Counter()
         self._revival = Revival(now + limits.REVIVAL, bounds.statements * 2, bounds.rooms)
+        self.forgotten = 0
+        """How many rooms were forgotten: each may come back with an older log, as after a restart."""
         self.loud: dict[RoomId, Room] = {}
         """Rooms that have something to say to everybody."""
         self.offset = 0
@@ -282,6 +284,7 @@ class Rooms:
     def _forget(self, room: Room) -> None:
         del self._rooms[room.id]
         self.loud.pop(room.id, None)
+        self.forgotten += 1
         self._founders[room.membership.founder] -= 1
         if not self._founders[room.membership.founder]:
             del self._founders[room.membership.founder]

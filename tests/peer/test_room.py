@@ -505,3 +505,23 @@ def test_events_of_a_room_go_to_the_process_that_shows_them(company):
     c = company
     kinds = {event.kind for event in c.bob.process.told}
     assert kinds == {EventKind.JOINED}
+
+
+def test_a_forgotten_room_that_comes_back_with_an_older_log_is_no_lie():
+    """Everybody sleeps for longer than a relay keeps a room, and who wakes first went to bed first."""
+    world = World(idle_close_s=60)
+    alice = world.create("alice")
+    bob, _ = world.join("bob", "chuck")
+    bob.process.cuts()
+    alice.does(st.role, world.people["chuck"].id, True)
+    for process in world.processes:
+        process.loses_connection()
+    world.passes(5 * limits.MINUTE, limits.MINUTE)
+    bob.process.connects()
+    world.runs()
+    alice.process.connects()
+    world.passes(limits.UNRESOLVED + 10_000)
+    assert alice.alarmed() == []
+    assert bob.alarmed() == []
+    alice.says("good morning")
+    assert any("good morning" in heard for heard in bob.hears())
