@@ -31,7 +31,7 @@ from peer.text import safe_text, slug
 from protocol import limits, names
 from protocol import statement as st
 from protocol.address import RelayAddress
-from protocol.errors import BackchannelError, Banned, NotMember, RoomClosed, UsageError
+from protocol.errors import BackchannelError, Banned, NotMember, RoomClosed, StaleAnchor, UsageError
 from protocol.invite import Invite
 from protocol.membership import Membership, Role
 from protocol.primitives import (
@@ -171,10 +171,18 @@ class Peer:
         relay does not know the room (it comes back with any of its members).
         """
         invite = Invite.decode(word)
+        try:
+            return await self._join(invite, nick, timeout, rejoins=True)
+        except StaleAnchor:
+            # what this profile last saw of the room may be lost with a restart of the relay
+            return await self._join(invite, nick, timeout, rejoins=False)
+
+    async def _join(self, invite: Invite, nick: str | None, timeout: float, *, rejoins: bool) -> str:
+        """Enter by an invite, anchored where it says or, for one who ``rejoins``, where one's own log ends."""
         identity = self._store.identity()
         known = self._store.room_by_id(invite.room)
         anchor = invite.anchor
-        if known and (log := _log(self._store, known.id)):
+        if rejoins and known and (log := _log(self._store, known.id)):
             membership = Membership.fold(log)
             if identity.id not in membership.members:
                 # who left must have seen that, and the invite may be older
