@@ -25,8 +25,6 @@ class AlarmKind(enum.StrEnum):
     """A member names statements that the relay did not show within 30 s."""
     CARD = "card"
     """Two different cards of one generation, or a card that is not validly signed."""
-    CHAIN = "chain"
-    """A chain key that contradicts one already held."""
     WITHHELD = "withheld"
     """The relay did not take a restriction within 30 s."""
 
