@@ -17,9 +17,10 @@ from typing import ClassVar
 import pytest
 
 from protocol import limits
-from protocol.address import RelayAddress
+from protocol.address import HostPort, RelayAddress
 from protocol.primitives import RelayKey, base32
-from relay import cli
+from relay import cli, serve
+from relay.cli.limits import LIMITS
 from relay.key import public_key
 
 PATIENCE = 60
@@ -138,7 +139,7 @@ def test_settings_come_from_a_file_the_environment_and_the_command_line_in_risin
         f'bind = "127.0.0.1:0"\nhome = "{home}"\nretention = 10\nidle-close = 20\nrooms_per_founder = 30\n'
     )
     seen = []
-    monkeypatch.setattr(cli, "serve", lambda *a, **k: seen.append((a, k)))
+    monkeypatch.setattr(serve, "serve", lambda *a, **k: seen.append((a, k)))
     monkeypatch.setenv("BACKCHANNEL_RELAY_CONFIG", str(config))
     monkeypatch.setenv("BACKCHANNEL_RELAY_IDLE_CLOSE", "21")
     monkeypatch.setenv("BACKCHANNEL_RELAY_ROOMS_PER_FOUNDER", "31")
@@ -152,7 +153,7 @@ def test_settings_come_from_a_file_the_environment_and_the_command_line_in_risin
 
 
 def test_every_limit_has_an_option():
-    fields = {field: option for field, (option, _) in cli._LIMITS.items()}
+    fields = {field: option for field, (option, _) in LIMITS.items()}
     assert set(fields) == set(limits.RelayLimits.__dataclass_fields__)
 
 
@@ -258,7 +259,7 @@ def test_whatever_goes_wrong_is_one_sentence(capsys, monkeypatch):
     def fault(*_: object, **__: object) -> None:
         raise KeyError("what nobody should read")
 
-    monkeypatch.setattr(cli, "serve", fault)
+    monkeypatch.setattr(serve, "serve", fault)
     code, sentence = ends(capsys, "run")
     assert code == 1
     assert "KeyError" in sentence
@@ -269,7 +270,7 @@ def test_an_interruption_while_starting(capsys, monkeypatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "serve", interrupted)
+    monkeypatch.setattr(serve, "serve", interrupted)
     assert ends(capsys, "run")[0] == 130
 
 
@@ -303,7 +304,7 @@ def fake(monkeypatch):
     """`serve` with everything of the process left alone."""
     import resource
 
-    monkeypatch.setattr("relay.router.Router", FakeRouter)
+    monkeypatch.setattr("relay.serve.Router", FakeRouter)
     monkeypatch.setattr(FakeRouter, "made", [])
     monkeypatch.setattr("signal.set_wakeup_fd", lambda *_, **__: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)
@@ -315,7 +316,7 @@ def fake(monkeypatch):
 
 def test_the_default_home_is_the_users_data_folder(fake, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    cli.serve(cli.HostPort.parse("127.0.0.1:0"), None, limits.RelayLimits(), leash=7)
+    serve.serve(HostPort.parse("127.0.0.1:0"), None, limits.RelayLimits(), leash=7)
     (router,) = FakeRouter.made
     assert router.leash == 7
     assert public_key(router.secret) == RelayKey(bytes(public_key(router.secret)))
@@ -325,10 +326,10 @@ def test_the_default_home_is_the_users_data_folder(fake, tmp_path, monkeypatch, 
 
 def test_all_addresses_on_request(fake, home, monkeypatch, capsys):
     monkeypatch.setattr("relay.addresses.reachable", lambda *, v6: ["10.0.0.1", "10.0.0.2"])
-    where = cli.HostPort.parse("0.0.0.0:0")
-    cli.serve(where, home, limits.RelayLimits())
+    where = HostPort.parse("0.0.0.0:0")
+    serve.serve(where, home, limits.RelayLimits())
     assert [RelayAddress.parse(line).at.host for line in capsys.readouterr().out.splitlines()] == ["10.0.0.1"]
-    cli.serve(where, home, limits.RelayLimits(), all_addresses=True)
+    serve.serve(where, home, limits.RelayLimits(), all_addresses=True)
     hosts = [RelayAddress.parse(line).at.host for line in capsys.readouterr().out.splitlines()]
     assert hosts == ["10.0.0.1", "10.0.0.2"]
 
@@ -336,7 +337,7 @@ def test_all_addresses_on_request(fake, home, monkeypatch, capsys):
 @pytest.mark.parametrize("v6", [True, False])
 def test_without_a_network_it_names_the_loopback(fake, home, monkeypatch, capsys, v6):
     monkeypatch.setattr("relay.addresses.reachable", lambda *, v6: [])
-    cli.serve(cli.HostPort.parse(":::0" if v6 else "0.0.0.0:0"), home, limits.RelayLimits())
+    serve.serve(HostPort.parse(":::0" if v6 else "0.0.0.0:0"), home, limits.RelayLimits())
     assert capsys.readouterr().out.startswith("::1:1234/" if v6 else "127.0.0.1:1234/")
 
 
@@ -355,6 +356,6 @@ def test_room_for_descriptors(fake, monkeypatch, soft, hard, set_to, connections
     import resource
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
-    assert cli._set_process_limits(limits.RelayLimits(connections=1_000)) == connections
+    assert serve._set_process_limits(limits.RelayLimits(connections=1_000)) == connections
     assert fake.get(resource.RLIMIT_NOFILE) == (set_to and (set_to, hard))
     assert fake[resource.RLIMIT_CORE] == (0, 0)
