@@ -25,6 +25,7 @@ import zmq.backend
 
 from protocol import limits
 from protocol.errors import BadInput
+from relay.core import counts
 from relay.core.core import HELLO_WAIT, Core, Push
 
 if TYPE_CHECKING:
@@ -244,6 +245,7 @@ class Router:
         except Exception as error:  # noqa: BLE001 - one connection's frame must never end everybody's relay
             # Neither the message nor the traceback: both could show what a member sent.
             log.error("a frame was not expected (%s); its connection is cut", _where(error))  # noqa: TRY400
+            self._core.counts.cut[counts.FAULT] += 1
             self._shut_link(connection)
             self._forget(connection, now)
 
@@ -295,6 +297,7 @@ class Router:
                     self._accepted += 1
                     self._open[fd] = (Incoming(fd, self._accepted), monotonic_ms())
                     if len(self._open) > self._most:
+                        self._core.counts.cut[counts.FULL] += 1
                         _shut(fd)
                 elif fd in self._open:
                     incoming, _ = self._open.pop(fd)
@@ -339,6 +342,7 @@ class Router:
     def _expel(self, connection: bytes, frame: zmq.Frame, now: int) -> None:
         """Cut whoever sent a message of several parts."""
         if connection in self._links or self._link(connection, frame, now):
+            self._core.counts.cut[counts.PARTS] += 1
             self._shut_link(connection)
             self._forget(connection, now)
 
@@ -363,6 +367,7 @@ class Router:
                 self._forget(connection, now)
         for incoming, since in self._open.values():
             if now - since >= HELLO_WAIT and incoming not in self._bound:
+                self._core.counts.cut[counts.SILENT] += 1
                 _shut(incoming.fd)
         for connection, since in tuple(self._dead.items()):
             if now - since >= REMEMBERED:

@@ -38,6 +38,9 @@ class Attendance:
             self._attached[peer] = left
         self._changed[peer] = None
 
+    def __len__(self) -> int:
+        return len(self._attached)
+
     def changes(self) -> tuple[list[PeerId], list[PeerId]]:
         """Return who came and who went since the last time, and begin a new revision if anybody did."""
         came = [peer for peer in self._changed if peer in self._attached and peer not in self._announced]

@@ -59,17 +59,17 @@ class Broadcast:
             return []
         return [attachment for attachment in self.live.values() if attachment.since > lowest]
 
-    def frames(self, place: Place) -> Iterator[bytes]:
-        """Yield what was said since the last turn; a frame counts as sent when the next one is asked for.
+    def frames(self, place: Place) -> Iterator[tuple[bytes, int]]:
+        """Yield what was said since the last turn, each frame with how many envelopes it has.
 
-        The room is at ``place`` now.
+        A frame counts as sent when the next one is asked for. The room is at ``place`` now.
         """
         if self._parts:
             self.close_frame(place)
         closed, self._closed = self._closed, []
         for parts, after in closed:
             if self.live:
-                yield b"".join(parts)
+                yield b"".join(parts), len(parts)
             self.sent = after
         self.sent = place
 

@@ -17,6 +17,8 @@ from protocol import envelope, limits
 from protocol.errors import BackchannelError, BadHello, BadSignature, Malformed, TooManyConnections, WrongVersion
 from protocol.identity import hello_content, verify
 from protocol.primitives import Label, PeerId
+from relay.core import counts
+from relay.core.counts import Counts, Gauges
 from relay.core.rooms import Rooms
 from relay.core.session import UNREAD, Connection, Session
 
@@ -51,7 +53,8 @@ class Core:
         self._key = key
         self._incarnation = incarnation
         self._limits = bounds
-        self._rooms = Rooms(bounds, now)
+        self.counts = Counts()
+        self._rooms = Rooms(bounds, self.counts, now)
         self._sessions: dict[Connection, Session] = {}
         self._strangers: dict[Connection, int] = {}
         """Connections before HELLO, in order, and since when."""
@@ -69,7 +72,7 @@ class Core:
 
     def connect(self, connection: Connection, transport: bytes, address: str, now: int) -> None:
         """Take note of a connection whose transport key (32 bytes) has been proven."""
-        self._sessions[connection] = Session(connection, transport, address, self._due)
+        self._sessions[connection] = Session(connection, transport, address, self._due, self.counts)
         self._strangers[connection] = now
 
     def disconnect(self, connection: Connection, now: int) -> None:
@@ -85,6 +88,8 @@ class Core:
         session = self._sessions.get(connection)
         if session is None:
             return
+        self.counts.frames_in += 1
+        self.counts.bytes_in += len(frame)
         try:
             for request in envelope.decode_requests(frame):
                 if session.leaving:
@@ -98,6 +103,7 @@ class Core:
         session = self._sessions.get(connection)
         if session is None:
             return
+        self.counts.stalls += 1
         session.stalled = True
         session.retry_at = now + RETRY
         if not session.owes_more_than_asides():
@@ -107,7 +113,7 @@ class Core:
         patience = self._limits.slow_cut_s * limits.SECOND
         too_long = session.owed_since is not None and now - session.owed_since >= patience
         if too_long or session.unread() > UNREAD:
-            self._cut(session, now)
+            self._cut(session, now, counts.SLOW if too_long else counts.UNREAD)
             return
         for attachment in session.attachments.values():
             if attachment.live:
@@ -123,7 +129,7 @@ class Core:
             for connection, since in tuple(self._strangers.items()):
                 if now - since < HELLO_WAIT:
                     break
-                self._cut(self._sessions[connection], now)
+                self._cut(self._sessions[connection], now, counts.SILENT)
 
     def say_goodbye(self) -> None:
         """Tell everybody that the relay is stopping, with the next turn."""
@@ -144,8 +150,9 @@ class Core:
         caught_up: list[Attachment] = []
         yield from self._send_chunks(ready, caught_up, now)
         for room in loud:
-            for frame in room.broadcast.frames(room.place()):
+            for frame, envelopes in room.broadcast.frames(room.place()):
                 yield Push(frame, tuple(room.broadcast.live))
+                self.counts.took(frame, envelopes, len(room.broadcast.live))  # who did not take it has left
         for attachment in caught_up:
             session = attachment.session
             if not session.stalled and session.attachments.get(attachment.room.id) is attachment:
@@ -162,6 +169,22 @@ class Core:
         waits.extend(session.retry_at - now for session in self._due.values())
         return max(0, min(waits))
 
+    def gauges(self) -> Gauges:
+        """Return what is there now. It looks at every room, so it is to be asked for now and then alone."""
+        rooms = self._rooms.everything()
+        retained = [room.retained() for room in rooms]
+        return Gauges(
+            connections=self._peers.total(),
+            strangers=len(self._strangers),
+            rooms=len(rooms),
+            attachments=sum(len(session.attachments) for session in self._sessions.values()),
+            present=sum(len(room.attendance) for room in rooms),
+            retained_messages=sum(messages for messages, _ in retained),
+            retained_bytes=sum(size for _, size in retained),
+            statements=sum(room.membership.index for room in rooms),
+            cards=sum(len(room.roster) for room in rooms),
+        )
+
     def take_cuts(self) -> list[Connection]:
         """Return the connections that are to be cut, once. The core has forgotten them already."""
         cuts, self._cuts = self._cuts, []
@@ -171,13 +194,14 @@ class Core:
         for session in ready:
             session.stalled = False
             for letter in session.letters():
-                yield Push(letter.frame, (session.connection,))
+                yield Push(frame := letter.frame, (session.connection,))
                 if session.stalled:
                     break
+                self.counts.took(frame, len(letter.parts), 1)
                 letter.settle()
                 session.owed_since = None
             if session.leaving:
-                self._cut(session, now)
+                self._cut(session, now, session.dismissed)
             elif not session.owes_anything():
                 self._due.pop(session.connection, None)
 
@@ -193,6 +217,7 @@ class Core:
                     left -= len(frame)
                     if not session.takes_more():
                         break
+                    self.counts.took(frame, len(chunk.parts), 1)
                     session.owed_since = None
                 if attachment := chunk.settle():
                     caught_up.append(attachment)
@@ -206,6 +231,7 @@ class Core:
     # -- requests -------------------------------------------------------------------------------------------------
 
     def _carry_out(self, session: Session, request: envelope.Request, now: int) -> None:
+        self.counts.requests[type(request).__name__] += 1
         if isinstance(request, envelope.Hello):
             self._hello(session, request, now)
             return
@@ -280,10 +306,12 @@ class Core:
     def _dismiss(self, session: Session, request: bytes, error: BackchannelError) -> None:
         """Refuse and take nothing more; the connection is cut when the refusal has been tried."""
         session.refuse(request, error.code)
+        session.dismissed = error.code
         session.leaving = True
 
-    def _cut(self, session: Session, now: int) -> None:
+    def _cut(self, session: Session, now: int, reason: str) -> None:
         if session.connection in self._sessions:
+            self.counts.cut[reason] += 1
             self._forget(session, now)
             self._cuts.append(session.connection)
 

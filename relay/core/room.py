@@ -174,6 +174,13 @@ class Room:
             attachment.finish(reason)
             attachment.session.wake()
 
+    # -- size ---------------------------------------------------------------------------------------------------------
+
+    def retained(self) -> tuple[int, int]:
+        """Return how many messages are kept, asides among them, and their bytes."""
+        streams = (self.stream, *self._asides.values())
+        return sum(map(len, streams)), sum(stream.size for stream in streams)
+
     # -- time -----------------------------------------------------------------------------------------------------
 
     def expire(self, now: int) -> None:

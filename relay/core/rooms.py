@@ -8,6 +8,7 @@ belongs to the requester or is known to all members: nothing depends on asides b
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from protocol import envelope, limits
@@ -42,14 +43,16 @@ from relay.core.session import LogFetch
 
 if TYPE_CHECKING:
     from protocol.limits import RelayLimits
+    from relay.core.counts import Counts
     from relay.core.session import Session
 
 
 class Rooms:
     """See the module's text."""
 
-    def __init__(self, bounds: RelayLimits, now: int) -> None:
+    def __init__(self, bounds: RelayLimits, counts: Counts, now: int) -> None:
         self._limits = bounds
+        self._counts = counts
         self._budgets = Budgets(bounds)
         self._rooms: dict[RoomId, Room] = {}
         self._founders: Counter[PeerId] = Counter()
@@ -72,6 +75,7 @@ class Rooms:
         elif not room.membership.knows(request.statement):
             self._check_submission(room.membership, peer, request.statement, now)
             room.append(request.statement, now)
+            self._counts.statements += 1
 
     def publish(self, peer: PeerId, request: envelope.Publish, now: int) -> None:
         """Show a member's card to the room."""
@@ -162,6 +166,7 @@ class Rooms:
             raise StaleRoster
         self._take_talk(peer, len(post.body), now)
         room.say(peer, post, now, now + self.offset)
+        self._counts.posts += 1
 
     def _whisper(self, room: Room, peer: PeerId, to: PeerId, post: envelope.Post, now: int) -> None:
         addressee = room.membership.members.get(to)
@@ -178,6 +183,7 @@ class Rooms:
         if not buckets.take(peer + to, len(post.body), now):
             raise RateLimited
         room.whisper(peer, to, post, now, now + self.offset)
+        self._counts.asides += 1
 
     # -- statements -----------------------------------------------------------------------------------------------
 
@@ -191,6 +197,7 @@ class Rooms:
             raise NotAllowed
         self._check_capacity(peer)
         self._add(Membership(request.statement), now)
+        self._counts.rooms_founded += 1
 
     def _check_submission(self, membership: Membership, peer: PeerId, raw: bytes, now: int) -> None:
         """Refuse what the fold admits and the relay does not: an invite's time, and how full a room may be."""
@@ -244,6 +251,7 @@ class Rooms:
                     choice.refused += [(candidate, full) for candidate in choice.accepted]
                 else:
                     self._add(choice.membership, now)
+                    self._counts.rooms_restored += 1
                     for candidate in choice.accepted:
                         candidate.session.accept(candidate.request)
             for candidate, error in choice.refused:
@@ -269,6 +277,7 @@ class Rooms:
             try:
                 if st.is_restriction(st.decode(raw)):
                     room.append(raw, now)
+                    self._counts.statements += 1
             except BackchannelError:  # what the rules do not admit now is left out
                 continue
         candidate.session.accept(candidate.request)
@@ -280,14 +289,20 @@ class Rooms:
     def _add(self, membership: Membership, now: int) -> None:
         self._rooms[membership.room] = Room(membership, self._limits, self.loud, now)
         self._founders[membership.founder] += 1
+        self._counts.statements += membership.index
 
     def _forget(self, room: Room) -> None:
         del self._rooms[room.id]
         self.loud.pop(room.id, None)
         self.forgotten += 1
+        self._counts.rooms_forgotten += 1
         self._founders[room.membership.founder] -= 1
         if not self._founders[room.membership.founder]:
             del self._founders[room.membership.founder]
+
+    def everything(self) -> Collection[Room]:
+        """Return all open rooms, to be counted."""
+        return self._rooms.values()
 
     # -- what every request asks ----------------------------------------------------------------------------------
 

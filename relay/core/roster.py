@@ -62,6 +62,9 @@ class Roster:
                 if at > revision:
                     yield at, card.raw
 
+    def __len__(self) -> int:
+        return len(self._newest) + sum(map(len, self._superseded.values()))
+
     def expire(self, now: int) -> None:
         """Drop superseded cards whose time has come."""
         for owner, old in tuple(self._superseded.items()):

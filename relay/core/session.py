@@ -18,6 +18,7 @@ from relay.core.attachment import CHUNK
 if TYPE_CHECKING:
     from protocol.primitives import PeerId, RoomId
     from relay.core.attachment import Attachment
+    from relay.core.counts import Counts
     from relay.core.room import Room
 
 Connection: TypeAlias = bytes
@@ -31,6 +32,10 @@ class Parcel(Protocol):
     """What goes to one connection in one frame."""
 
     @property
+    def parts(self) -> list[bytes]:
+        """The envelopes."""
+
+    @property
     def frame(self) -> bytes:
         """The envelopes, joined."""
 
@@ -41,7 +46,14 @@ class Parcel(Protocol):
 class Session:
     """See the module's text. ``due`` is the core's set of sessions that are owed something."""
 
-    def __init__(self, connection: Connection, transport: bytes, address: str, due: dict[Connection, Session]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        transport: bytes,
+        address: str,
+        due: dict[Connection, Session],
+        counts: Counts,
+    ) -> None:
         self.connection = connection
         self.transport = transport
         self.address = address
@@ -50,6 +62,8 @@ class Session:
         self.attachments: dict[RoomId, Attachment] = {}
         self.leaving = False
         """Nothing more is taken from this connection; it is cut when its last answers have been tried."""
+        self.dismissed = ""
+        """The code with which it was refused, once it is leaving for that."""
         self.stalled = False
         self.retry_at = 0
         self.owed_since: int | None = None
@@ -58,6 +72,7 @@ class Session:
         self._answers: list[bytes] = []
         self._fetches: deque[LogFetch] = deque()
         self._due = due
+        self._counts = counts
 
     # -- what it is owed ------------------------------------------------------------------------------------------
 
@@ -73,6 +88,7 @@ class Session:
 
     def refuse(self, request: bytes, code: str) -> None:
         """Answer a request: it was not carried out."""
+        self._counts.refused[code] += 1
         self.answer(envelope.Refused(request, code))
 
     def answer(self, delivery: envelope.Delivery) -> None:
@@ -205,7 +221,7 @@ class LogFetch:
             size += len(part)
         if index >= self.last:
             parts.append(envelope.Accepted((self.request,)).encode())
-        return LogChunk(self, b"".join(parts), index)
+        return LogChunk(self, parts, index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +229,12 @@ class LogChunk:
     """Some statements of a log that was asked for."""
 
     fetch: LogFetch
-    frame: bytes
+    parts: list[bytes]
     index: int
+
+    @property
+    def frame(self) -> bytes:
+        return b"".join(self.parts)
 
     def settle(self) -> None:
         self.fetch.index = self.index

@@ -95,6 +95,11 @@ class Shelf:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def size(self) -> int:
+        """The bytes kept, as the budgets count them."""
+        return sum(lane.size for lane in self._lanes.values())
+
 
 class Stream:
     """Messages numbered from 1, on a shelf for each of ``lives`` (ms), with ``most`` bytes a sender on each."""
@@ -132,3 +137,8 @@ class Stream:
 
     def __len__(self) -> int:
         return sum(len(shelf) for shelf in self._shelves)
+
+    @property
+    def size(self) -> int:
+        """The bytes kept, as the budgets count them."""
+        return sum(shelf.size for shelf in self._shelves)
