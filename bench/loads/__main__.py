@@ -1,0 +1,142 @@
+"""Do one work against one running server, in a process of its own: the task as JSON on stdin, the result on stdout."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import importlib
+import json
+import resource
+import sys
+import time
+from typing import Final
+
+from bench import measure
+from bench.loads.drive import Drive
+from bench.loads.link import CannotCarry, Group, Load, marked_body
+from bench.servers import Running
+from bench.works import Measured, Work
+
+LOADS: Final = {
+    "backchannel": ("bench.loads.backchannel", "Backchannel"),
+    "nats": ("bench.loads.nats", "Nats"),
+    "jetstream": ("bench.loads.nats", "JetStream"),
+    "redis": ("bench.loads.redis", "Redis"),
+    "mosquitto": ("bench.loads.mqtt", "Mqtt"),
+    "ngircd": ("bench.loads.irc", "Irc"),
+}
+WARM_UP: Final = 0.4
+"""Part of a throughput's time that goes before, until memory that is kept has grown as far as it does."""
+PINGS: Final = 400
+PAUSE: Final = 0.002
+HANDSHAKES: Final = 400
+
+
+def main() -> None:
+    """Do what stdin says."""
+    task = json.loads(sys.stdin.read())
+    server = Running(**task["server"])
+    work = Work(**{**task["work"], "measured": Measured(task["work"]["measured"])})
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    module, name = LOADS[server.name]
+    load: Load = getattr(importlib.import_module(module), name)(server)
+    try:
+        result = _do(load, server, work, float(task["seconds"]))
+    except CannotCarry as error:
+        result = {"cannot": str(error)}
+    json.dump(result, sys.stdout)
+    sys.stdout.flush()
+    load.close()
+
+
+def _do(load: Load, server: Running, work: Work, seconds: float) -> dict[str, object]:
+    if work.measured is Measured.CONNECTIONS:
+        return _connections(load, server, work)
+    drive = Drive(_groups(load, work))
+    gc.freeze()
+    gc.disable()  # pauses of ours are nobody's latency
+    if work.measured is Measured.LATENCY:
+        return _latency(drive, work, seconds)
+    return _throughput(drive, server, work, seconds)
+
+
+def _groups(load: Load, work: Work) -> list[Group]:
+    body = marked_body(work.body)
+    names = [f"group{number}" for number in range(work.groups)]
+    if work.room:
+        return [load.room(name, work.members, body) for name in names]
+    return [load.pair(name, body) for name in names]
+
+
+def _throughput(drive: Drive, server: Running, work: Work, seconds: float) -> dict[str, object]:
+    drive.saturate(work.burst, seconds * WARM_UP)
+    deliveries, began, cpu, user = drive.deliveries(), time.perf_counter(), *_used(server.pid)
+    own = time.process_time()
+    drive.saturate(work.burst, seconds)
+    deliveries, took = drive.deliveries() - deliveries, time.perf_counter() - began
+    own = time.process_time() - own
+    cpu_after, user_after = _used(server.pid)
+    return {
+        "deliveries": deliveries,
+        "seconds": took,
+        "cpu_us": (cpu_after - cpu) / deliveries * 1e6,
+        "per_second": deliveries / took,
+        "server_cores": (cpu_after - cpu) / took,
+        "system_share": _system_share(user, user_after),
+        "load_cpu_us": own / deliveries * 1e6,
+        "resident": measure.resident_bytes(server.pid),
+    }
+
+
+def _used(pid: int) -> tuple[float, tuple[int, int]]:
+    return measure.cpu_seconds(pid), measure.user_share(pid)
+
+
+def _system_share(before: tuple[int, int], after: tuple[int, int]) -> float:
+    user, system = after[0] - before[0], after[1] - before[1]
+    return system / max(1, user + system)
+
+
+def _latency(drive: Drive, work: Work, seconds: float) -> dict[str, object]:
+    drive.ping(PINGS // 10, PAUSE)
+    drive.watch_latency()
+    drive.ping(PINGS, PAUSE)
+    idle = drive.take_samples()
+    sent, began = sum(flow.sent for flow in drive.flows), time.perf_counter()
+    drive.saturate(work.burst, seconds / 2)
+    rate = (sum(flow.sent for flow in drive.flows) - sent) / (time.perf_counter() - began) / 2
+    drive.watch_latency()
+    drive.pace(work.burst, rate, seconds)
+    half = drive.take_samples()
+    return {
+        "half_rate": rate * work.members,
+        **{f"idle_p{p}_us": measure.percentile(idle, p) * 1e6 for p in (50, 99)},
+        **{f"half_p{p}_us": measure.percentile(half, p) * 1e6 for p in (50, 99)},
+    }
+
+
+def _connections(load: Load, server: Running, work: Work) -> dict[str, object]:
+    load.connect(1)
+    before = measure.resident_bytes(server.pid)
+    groups = _groups(load, work)
+    for group in groups:
+        for link in group.receivers:
+            link.take()
+    grown = measure.resident_bytes(server.pid) - before
+    cpu, began = measure.cpu_seconds(server.pid), time.perf_counter()
+    load.connect(HANDSHAKES)
+    return {
+        "members": work.groups * work.members,
+        "bytes_per_member": grown / (work.groups * work.members),
+        "handshakes_per_second": HANDSHAKES / (time.perf_counter() - began),
+        "handshake_cpu_us": (measure.cpu_seconds(server.pid) - cpu) / HANDSHAKES * 1e6,
+    }
+
+
+def task(server: Running, work: Work, seconds: float) -> str:
+    """Return what such a process is told."""
+    return json.dumps({"server": dataclasses.asdict(server), "work": dataclasses.asdict(work), "seconds": seconds})
+
+
+if __name__ == "__main__":
+    main()
