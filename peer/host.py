@@ -87,7 +87,7 @@ class HostedRelay:
         self._child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "relay", "run"),
             *("--bind", str(self._bind), "--home", str(self._home)),
-            *("--until-eof", "--all-addresses", "--log-level", "warning"),
+            *("--until-eof", "--all-addresses", "--log-level", "warning", "--log-format", "text"),
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,

@@ -17,7 +17,7 @@ from typing import Final
 _ELSEWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 """Addresses for documentation (RFC 5737, RFC 3849): reached by the default route, where there is one."""
 _SIOCGIFADDR: Final = 0x8915
-_INTERFACES_V6: Final = Path("/proc/net/if_inet6")
+_INTERFACES_V6: Final = Path("/proc/self/net/if_inet6")  # there even where a sandbox shows processes alone
 
 
 def resolve(host: str) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,28 @@ def public_key(secret: bytes) -> RelayKey:
     return RelayKey(nacl.bindings.crypto_scalarmult_base(secret))
 
 
+def credential(environment: Mapping[str, str]) -> Path | None:
+    """Return the file with the key that systemd hands to the service (``LoadCredential=relay.key:…``), if it does."""
+    folder = environment.get("CREDENTIALS_DIRECTORY")
+    return Path(folder, NAME) if folder and Path(folder, NAME).exists() else None
+
+
+def load(path: Path, *, others: int = 0o077) -> bytes:
+    """Return the secret key (32 bytes) in the file ``path``; raise ``BadKeyFile``, also for rights of ``others``."""
+    try:
+        return _load(path, others)
+    except OSError as error:
+        raise BadKeyFile(f"{path}: {(error.strerror or 'not readable').lower()}") from None
+
+
+def load_credential(path: Path) -> bytes:
+    """Return the secret key in a file that systemd keeps for this service alone; raise ``BadKeyFile``.
+
+    systemd lets the service read it by an access control list, whose mask shows as the group's right to read.
+    """
+    return load(path, others=0o037)
+
+
 def load_or_create(home: Path) -> bytes:
     """Return the secret key (32 bytes) in ``home``, made first if there is none; raise ``BadKeyFile``."""
     path = home / NAME
@@ -47,12 +70,12 @@ def load_or_create(home: Path) -> bytes:
         raise BadKeyFile(f"{path}: {(error.strerror or 'not readable').lower()}") from None
 
 
-def _load(path: Path) -> bytes:
+def _load(path: Path, others: int = 0o077) -> bytes:
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise BadKeyFile(f"{path} is no file")
-        if status.st_mode & 0o077:
+        if status.st_mode & others:
             raise BadKeyFile(f"others can read or change {path}; if nobody has, `chmod 600` it")
         text = file.read(_MOST)
     try:

@@ -16,6 +16,7 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -27,6 +28,7 @@ from protocol import limits
 from protocol.errors import BadInput
 from relay.core import counts
 from relay.core.core import HELLO_WAIT, Core, Push
+from relay.logs import values
 
 if TYPE_CHECKING:
     from protocol.address import HostPort
@@ -67,6 +69,10 @@ class Incoming:
 
     fd: int
     count: int
+
+
+def _do_nothing() -> None:
+    pass
 
 
 class Router:
@@ -114,6 +120,7 @@ class Router:
         self._doomed: list[tuple[int, bytes]] = []
         self._dead: dict[bytes, int] = {}
         self._sweep_at = 0
+        self._each_second: Callable[[], None] = _do_nothing
 
     def _configure(self, secret_key: bytes) -> None:
         options: dict[int, int | bytes] = {
@@ -148,10 +155,18 @@ class Router:
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Serve until ``stop``; then say so to everybody and return, in bounded time."""
+    def run(
+        self, *, each_second: Callable[[], None] = _do_nothing, when_stopping: Callable[[], None] = _do_nothing
+    ) -> None:
+        """Serve until ``stop``; then say so to everybody and return, in bounded time.
+
+        The loop itself calls ``each_second``, about so often, and ``when_stopping`` before it says goodbye; neither
+        may fail or wait.
+        """
+        self._each_second = each_second
         while not self._stopping:
             self._step()
+        when_stopping()
         self._step(wait=False)
         self._core.say_goodbye()
         self._turn()
@@ -161,6 +176,16 @@ class Router:
         self._stopping = True
         with contextlib.suppress(BlockingIOError):
             self._waker.send(b"\0")
+
+    @property
+    def accepted(self) -> int:
+        """How many TCP connections were ever accepted."""
+        return self._accepted
+
+    @property
+    def unproven(self) -> int:
+        """How many TCP connections are open and have not sent a frame: in the handshake, or silent."""
+        return len(self._open) - len(self._bound)
 
     @property
     def wakeup_fd(self) -> int:
@@ -244,7 +269,7 @@ class Router:
             self._core.receive(connection, frame.bytes, now)
         except Exception as error:  # noqa: BLE001 - one connection's frame must never end everybody's relay
             # Neither the message nor the traceback: both could show what a member sent.
-            log.error("a frame was not expected (%s); its connection is cut", _where(error))  # noqa: TRY400
+            log.error("a frame met a fault, its connection is cut", extra=values(where=_where(error)))  # noqa: TRY400
             self._core.counts.cut[counts.FAULT] += 1
             self._shut_link(connection)
             self._forget(connection, now)
@@ -296,11 +321,13 @@ class Router:
                 if event == zmq.EVENT_ACCEPTED:
                     self._accepted += 1
                     self._open[fd] = (Incoming(fd, self._accepted), monotonic_ms())
+                    log.debug("accepted", extra=values(connection=self._accepted))
                     if len(self._open) > self._most:
                         self._core.counts.cut[counts.FULL] += 1
                         _shut(fd)
                 elif fd in self._open:
                     incoming, _ = self._open.pop(fd)
+                    log.debug("disconnected", extra=values(connection=incoming.count))
                     if connection := self._bound.pop(incoming, None):
                         gone.append(connection)
         except zmq.Again:
@@ -372,6 +399,7 @@ class Router:
         for connection, since in tuple(self._dead.items()):
             if now - since >= REMEMBERED:
                 del self._dead[connection]
+        self._each_second()
 
 
 def monotonic_ms() -> int:

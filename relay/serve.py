@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import resource
 import secrets
 import signal
 import sys
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +21,10 @@ from protocol.address import HostPort, RelayAddress
 from protocol.primitives import base32
 from relay import addresses, key
 from relay.core.core import Core
+from relay.logs import values
 from relay.router import CannotListen, Router, monotonic_ms
+from relay.service import ServiceManager
+from relay.watch import Watch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,40 +34,74 @@ if TYPE_CHECKING:
 log = logging.getLogger("relay")
 
 
-def serve(
-    bind: HostPort, home: Path | None, bounds: RelayLimits, leash: int | None = None, *, all_addresses: bool = False
-) -> None:
-    """Serve at ``bind`` until a signal, or until reading from the descriptor ``leash`` ends.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a relay is told when it starts."""
 
-    Raises ``BadKeyFile`` and ``CannotListen``.
-    """
+    bind: HostPort
+    bounds: RelayLimits
+    home: Path | None = None
+    """Where the key is, unless a file or a credential of systemd holds it; by default the user's data folder."""
+    key_file: Path | None = None
+    leash: int | None = None
+    """A descriptor; the relay stops when reading from it comes to its end."""
+    all_addresses: bool = False
+    """Print every address, not the likeliest alone."""
+
+
+def serve(settings: Settings) -> None:
+    """Serve until a signal; raise ``BadKeyFile`` or ``CannotListen``."""
+    bounds = settings.bounds
     most = _set_process_limits(bounds)
-    if home is None:
-        home = user_data_path("backchannel-relay", appauthor=False)
-    secret = key.load_or_create(home)
+    secret = _load_key(settings)
     public = key.public_key(secret)
-    try:
-        host = addresses.resolve(bind.host)
-    except OSError as error:
-        raise CannotListen(f"{bind.host}: {(error.strerror or 'unknown').lower()}") from None
+    at = _resolve(settings.bind)
     core = Core(public, secrets.token_bytes(16), bounds, monotonic_ms())
-    with Router(core, HostPort(host, bind.port), secret, most) as router:
+    manager = ServiceManager()
+    with closing(manager), Router(core, at, secret, most) as router:
         signal.set_wakeup_fd(router.wakeup_fd, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: router.stop())
-        if leash is not None:
-            router.stop_at_end_of(leash)
-        hosts = [host]
-        if addresses.is_everywhere(host):
-            hosts = addresses.reachable(v6=":" in host) or ["::1" if ":" in host else "127.0.0.1"]
-        for place in hosts:
-            log.info("listening at %s", HostPort(place, router.port))
-        printed = hosts if all_addresses else hosts[:1]
-        click.echo("\n".join(str(RelayAddress(HostPort(place, router.port), base32(public))) for place in printed))
+        if settings.leash is not None:
+            router.stop_at_end_of(settings.leash)
+        watch = Watch(core, router, manager)
+        places = [RelayAddress(HostPort(host, router.port), base32(public)) for host in _hosts(at.host)]
+        for place in places:
+            log.info("listening", extra=values(address=place.at))
+        click.echo("\n".join(map(str, places if settings.all_addresses else places[:1])))
         sys.stdout.flush()
+        manager.ready()
+        log.info("ready", extra=values(version=version("backchannel"), connections=bounds.connections))
         gc.freeze()  # what is there now stays: the collector need not look at it again
-        router.run()
-        log.info("stopping")
+        router.run(each_second=watch.look, when_stopping=lambda: _say_stopping(manager))
+    log.info("stopped")
+
+
+def _load_key(settings: Settings) -> bytes:
+    if settings.key_file:
+        return key.load(settings.key_file)
+    if credential := key.credential(os.environ):
+        return key.load_credential(credential)
+    return key.load_or_create(settings.home or user_data_path("backchannel-relay", appauthor=False))
+
+
+def _resolve(bind: HostPort) -> HostPort:
+    try:
+        return HostPort(addresses.resolve(bind.host), bind.port)
+    except OSError as error:
+        raise CannotListen(f"{bind.host}: {(error.strerror or 'unknown').lower()}") from None
+
+
+def _hosts(host: str) -> list[str]:
+    """Return at which addresses others reach a relay that listens at ``host``, the likeliest first."""
+    if not addresses.is_everywhere(host):
+        return [host]
+    return addresses.reachable(v6=":" in host) or ["::1" if ":" in host else "127.0.0.1"]
+
+
+def _say_stopping(manager: ServiceManager) -> None:
+    manager.stopping()
+    log.info("stopping")
 
 
 def _set_process_limits(bounds: RelayLimits) -> int:
@@ -74,6 +115,7 @@ def _set_process_limits(bounds: RelayLimits) -> int:
         soft = wanted + spare if hard == resource.RLIM_INFINITY else min(wanted + spare, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         if soft < wanted + spare:
-            log.warning("room for %d connections alone: raise the limit of open files (ulimit -n)", soft - spare)
-            return max(1, soft - spare)
+            most = max(1, soft - spare)
+            log.warning("too few open files are allowed (ulimit -n)", extra=values(connections=most))
+            return most
     return wanted

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from protocol.address import HostPort
 from protocol.errors import BadAddress
 from relay.cli.limits import limit_options, parameter, read_limits
+
+if TYPE_CHECKING:
+    from relay.logs import Format
 
 DEFAULT_BIND: Final = "0.0.0.0:7667"
 
@@ -60,13 +62,25 @@ def _parse_bind(_context: click.Context, _: click.Parameter, word: str) -> HostP
     "--home",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where the relay's key is kept.  [default: the user's data folder]",
+    help="Where the relay's key is kept, and made if there is none.  [default: the user's data folder]",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file with the relay's key.  [default: a credential of systemd called relay.key, or in --home]",
 )
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info",
     help="How much to say on stderr.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "text", "json"], case_sensitive=False),
+    default="auto",
+    help="How to say it; auto is text on a terminal and else JSON, a line each.",
 )
 @click.option("--until-eof", is_flag=True, help="Stop when stdin ends: for a program that starts a relay.")
 @click.option("--all-addresses", is_flag=True, help="Print all addresses, a line each, not the likeliest.")
@@ -76,7 +90,9 @@ def run(
     config: Path | None,
     bind: HostPort,
     home: Path | None,
+    key_file: Path | None,
     log_level: str,
+    log_format: Format,
     until_eof: bool,
     all_addresses: bool,
     **options: int,
@@ -88,8 +104,17 @@ def run(
     Every option may also stand in the environment: --idle-close as BACKCHANNEL_RELAY_IDLE_CLOSE, for instance.
     """
     del config  # its callback has read it
-    logging.basicConfig(stream=sys.stderr, level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
-    from relay.serve import serve
+    from relay import logs
+    from relay.serve import Settings, serve
 
-    bounds = read_limits(options)
-    serve(bind, home, bounds, leash=sys.stdin.fileno() if until_eof else None, all_addresses=all_addresses)
+    logs.configure(log_level, log_format)
+    serve(
+        Settings(
+            bind=bind,
+            bounds=read_limits(options),
+            home=home,
+            key_file=key_file,
+            leash=sys.stdin.fileno() if until_eof else None,
+            all_addresses=all_addresses,
+        )
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -124,7 +125,7 @@ def test_listening_everywhere_it_names_an_address_that_others_can_use(home):
         assert address.at.host != "0.0.0.0"
         process.terminate()
         _, stderr = process.communicate(timeout=PATIENCE)
-    assert f"listening at {address.at}" in stderr
+    assert {"event": "listening", "address": str(address.at)}.items() <= json.loads(stderr.splitlines()[0]).items()
 
 
 @pytest.mark.parametrize("bind", ["::1:0", "[::1]:0", "localhost:0"])
@@ -146,10 +147,10 @@ def test_settings_come_from_a_file_the_environment_and_the_command_line_in_risin
     with pytest.raises(SystemExit) as ended:
         cli.main(["run", "--rooms-per-founder", "32"])
     assert ended.value.code == 0
-    ((bind, where, bounds),) = [arguments for arguments, _ in seen]
-    assert str(bind) == "127.0.0.1:0"
-    assert where == home
-    assert bounds == limits.RelayLimits(retention_s=10, idle_close_s=20 + 1, rooms_per_founder=32)
+    (told,) = [arguments[0] for arguments, _ in seen]
+    assert str(told.bind) == "127.0.0.1:0"
+    assert told.home == home
+    assert told.bounds == limits.RelayLimits(retention_s=10, idle_close_s=20 + 1, rooms_per_founder=32)
 
 
 def test_every_limit_has_an_option():
@@ -279,6 +280,7 @@ class FakeRouter:
 
     made: ClassVar[list[FakeRouter]] = []
     port = 1234
+    accepted = unproven = 0
     wakeup_fd = -1
 
     def __init__(self, core, at, secret, connections):
@@ -295,8 +297,13 @@ class FakeRouter:
     def stop_at_end_of(self, fd):
         self.leash = fd
 
-    def run(self):
-        pass
+    def run(self, *, each_second, when_stopping):
+        each_second()
+        when_stopping()
+
+
+def settings(bind: str, **others: object) -> serve.Settings:
+    return serve.Settings(bind=HostPort.parse(bind), bounds=limits.RelayLimits(), **others)
 
 
 @pytest.fixture
@@ -316,7 +323,7 @@ def fake(monkeypatch):
 
 def test_the_default_home_is_the_users_data_folder(fake, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    serve.serve(HostPort.parse("127.0.0.1:0"), None, limits.RelayLimits(), leash=7)
+    serve.serve(settings("127.0.0.1:0", leash=7))
     (router,) = FakeRouter.made
     assert router.leash == 7
     assert public_key(router.secret) == RelayKey(bytes(public_key(router.secret)))
@@ -326,10 +333,9 @@ def test_the_default_home_is_the_users_data_folder(fake, tmp_path, monkeypatch, 
 
 def test_all_addresses_on_request(fake, home, monkeypatch, capsys):
     monkeypatch.setattr("relay.addresses.reachable", lambda *, v6: ["10.0.0.1", "10.0.0.2"])
-    where = HostPort.parse("0.0.0.0:0")
-    serve.serve(where, home, limits.RelayLimits())
+    serve.serve(settings("0.0.0.0:0", home=home))
     assert [RelayAddress.parse(line).at.host for line in capsys.readouterr().out.splitlines()] == ["10.0.0.1"]
-    serve.serve(where, home, limits.RelayLimits(), all_addresses=True)
+    serve.serve(settings("0.0.0.0:0", home=home, all_addresses=True))
     hosts = [RelayAddress.parse(line).at.host for line in capsys.readouterr().out.splitlines()]
     assert hosts == ["10.0.0.1", "10.0.0.2"]
 
@@ -337,7 +343,7 @@ def test_all_addresses_on_request(fake, home, monkeypatch, capsys):
 @pytest.mark.parametrize("v6", [True, False])
 def test_without_a_network_it_names_the_loopback(fake, home, monkeypatch, capsys, v6):
     monkeypatch.setattr("relay.addresses.reachable", lambda *, v6: [])
-    serve.serve(HostPort.parse(":::0" if v6 else "0.0.0.0:0"), home, limits.RelayLimits())
+    serve.serve(settings(":::0" if v6 else "0.0.0.0:0", home=home))
     assert capsys.readouterr().out.startswith("::1:1234/" if v6 else "127.0.0.1:1234/")
 
 
