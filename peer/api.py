@@ -31,17 +31,12 @@ from peer.text import safe_text, slug
 from protocol import limits, names
 from protocol import statement as st
 from protocol.address import RelayAddress
+from protocol.base32 import base32 as to_base32
+from protocol.base32 import from_base32
 from protocol.errors import BackchannelError, Banned, NotMember, RoomClosed, StaleAnchor, UsageError
+from protocol.ids import Anchor, RelayKey, RoomId, RoomSecret
 from protocol.invite import Invite
 from protocol.membership import Membership, Role
-from protocol.primitives import (
-    Anchor,
-    RelayKey,
-    RoomId,
-    RoomSecret,
-    from_base32,
-)
-from protocol.primitives import base32 as to_base32
 from protocol.primitives import random as random_bytes
 
 __all__ = ["Event", "Message", "Peer", "Reading", "Room", "State"]

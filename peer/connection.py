@@ -22,7 +22,8 @@ from protocol import envelope as ev
 from protocol.address import HostPort
 from protocol.errors import BadAddress, Gone, UnreachableError, WrongRelayKey, from_code
 from protocol.identity import Identity, hello_content
-from protocol.primitives import Label, RelayKey, new_message_id
+from protocol.ids import RelayKey
+from protocol.primitives import Label, new_message_id
 
 _HEARTBEAT_MS: Final = 5_000
 _DEAD_MS: Final = 15_000

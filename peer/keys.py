@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from peer.store import Room, Store
 from protocol import card, limits, names
 from protocol.identity import Identity
-from protocol.primitives import SealingSecret
+from protocol.ids import SealingSecret
 
 _FOLLOWED = limits.CARD_LIFE
 """How long messages of a chain that is dead can still be found to be missing."""

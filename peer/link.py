@@ -24,7 +24,7 @@ from protocol import limits
 from protocol.envelope import Request
 from protocol.errors import BackchannelError, Limit, Malformed, TimedOut, UnreachableError, WrongRelayKey
 from protocol.identity import Identity
-from protocol.primitives import MessageId
+from protocol.ids import MessageId
 
 _TICK_S: Final = 0.5
 _FIRST_BACKOFF_S: Final = 0.05

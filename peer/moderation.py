@@ -19,6 +19,7 @@ from protocol import identity as ids
 from protocol import limits
 from protocol import statement as st
 from protocol.address import HostPort
+from protocol.base32 import base32
 from protocol.errors import (
     FounderStays,
     NotFound,
@@ -28,9 +29,9 @@ from protocol.errors import (
     WrongNumber,
 )
 from protocol.identity import SigningKey
+from protocol.ids import Anchor, InviteId, PeerId
 from protocol.invite import Invite
 from protocol.membership import Role
-from protocol.primitives import Anchor, InviteId, PeerId, base32
 
 
 class Moderated:

@@ -19,7 +19,7 @@ from typing import Final
 
 from protocol.errors import BadProfile, ProfileTooNew, UnknownRoom
 from protocol.identity import Identity
-from protocol.primitives import PeerId, RelayKey, RoomId, RoomSecret
+from protocol.ids import PeerId, RelayKey, RoomId, RoomSecret
 
 VERSION: Final = 1
 _APPLICATION: Final = 0x42436831

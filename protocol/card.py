@@ -17,7 +17,8 @@ import nacl.exceptions
 from protocol import limits, wire
 from protocol.errors import BadCard, CardConflict, OlderCard, TooLarge
 from protocol.identity import Identity, verify
-from protocol.primitives import Label, PeerId, RoomId, SealingKey, SealingSecret, random
+from protocol.ids import PeerId, RoomId, SealingKey, SealingSecret
+from protocol.primitives import Label, random
 from protocol.wire import exactly, number, upto
 
 _HEADER: Final = 32 + 64

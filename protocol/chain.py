@@ -6,7 +6,8 @@ back is closed. A message is XChaCha20-Poly1305 under its message key; a commitm
 key) and the chain's signature bind room, sender, chain, counter, message id and anchor. The signature is verified
 before any key is derived, so members cannot speak on each other's chains and strangers cannot make anyone work. A
 chain proves to members only that the aside which brought it came from its sender. It does not heal: whoever holds a
-chain reads to its end, which is why chains are short and end with every departure. The body::
+chain reads to its end, which is why chains are short and end with every departure. Nor does it see a message shown
+twice: whoever keeps the counters does. The body::
 
     chain 32 | counter 2 | index 8 | head 32 | commitment 32 | signature 64 | nonce 24 | ciphertext and tag
 """
@@ -14,44 +15,28 @@ chain reads to its end, which is why chains are short and end with every departu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from struct import Struct
 from typing import Final
 
 from protocol import limits
 from protocol.content import ChainKey, RoomMessage, decode_room, encode_room
 from protocol.errors import BadSignature, CannotOpen, NoKey
 from protocol.identity import SigningKey, verify
-from protocol.primitives import (
-    Anchor,
-    ChainId,
-    Head,
-    Label,
-    MessageId,
-    PeerId,
-    RoomId,
-    aead_decrypt,
-    aead_encrypt,
-    blake2b,
-    derive,
-    pad,
-    random,
-    unpad,
-)
+from protocol.ids import Anchor, ChainId, Head, MessageId, PeerId, RoomId
+from protocol.primitives import Label, aead_decrypt, aead_encrypt, blake2b, derive, pad, random, unpad
 
 Previous = tuple[ChainId, int]
 """A sender's chain before, and how many messages went out on it."""
 NOTHING: Final[Previous] = (ChainId(bytes(32)), 0)
-_CLEAR: Final = 32 + 2 + 8 + 32
-_COMMITMENT: Final = 32
-_HEADER: Final = _CLEAR + _COMMITMENT + 64
+_CLEAR: Final = Struct(">32sHQ32s")
+"""Chain, counter, and the anchor's index and head."""
+_HEADER: Final = Struct(f">{_CLEAR.size}s32s64s")
+"""The clear part, commitment and signature."""
 
 
 def chain_id(room: RoomId, sender: PeerId, verify_key: bytes) -> ChainId:
     """Return the name of a chain: the hash of its room, sender and verification key."""
     return ChainId(blake2b(Label.CHAIN_ID, room + sender + verify_key))
-
-
-def _commit(message_key: bytes, aad: bytes) -> bytes:
-    return blake2b(Label.COMMITMENT, aad, key=message_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +50,12 @@ class Header:
 
 def header(body: bytes) -> Header:
     """Read the clear part of ``body``; raise ``CannotOpen``. Nothing of it is proven before ``ReceivedChain.open``."""
-    if len(body) <= _HEADER:
+    if len(body) <= _HEADER.size:
         raise CannotOpen("too short")
-    counter, index = int.from_bytes(body[32:34]), int.from_bytes(body[34:42])
+    chain, counter, index, head = _CLEAR.unpack_from(body)
     if counter >= limits.CHAIN_MESSAGES or index >= limits.COUNTER:
         raise CannotOpen("counter out of range")
-    return Header(ChainId(body[:32]), counter, Anchor(index, Head(body[42:_CLEAR])))
+    return Header(ChainId(chain), counter, Anchor(index, Head(head)))
 
 
 class SendingChain:
@@ -102,18 +87,14 @@ class SendingChain:
             raise NoKey("the chain has ended")
         plaintext = pad(encode_room(message))
         message_key = derive(self._key, Label.MESSAGE_KEY)
-        clear = self.id + self.counter.to_bytes(2) + anchor.index.to_bytes(8) + anchor.head
-        aad = _aad(self._room, self._sender, message_id, clear)
+        clear = _CLEAR.pack(self.id, self.counter, *anchor)
+        aad = self._room + self._sender + message_id + clear
         sealed = aead_encrypt(message_key, plaintext, aad)
-        commitment = _commit(message_key, aad)
+        commitment = blake2b(Label.COMMITMENT, aad, key=message_key)
         signature = self._signer.sign(Label.ROOM_MESSAGE, aad + commitment + sealed)
         self._key = derive(self._key, Label.CHAIN_STEP)
         self.counter += 1
-        return clear + commitment + signature + sealed
-
-
-def _aad(room: RoomId, sender: PeerId, message_id: MessageId, clear: bytes) -> bytes:
-    return room + sender + message_id + clear
+        return _HEADER.pack(clear, commitment, signature) + sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +115,8 @@ class ReceivedChain:
         head = header(body)
         if head.chain != self.id:
             raise CannotOpen("another chain")
-        clear, rest = body[:_CLEAR], body[_CLEAR:]
-        commitment, signature, sealed = (
-            rest[:_COMMITMENT],
-            rest[_COMMITMENT : _COMMITMENT + 64],
-            body[_HEADER:],
-        )
-        aad = _aad(self.room, self.sender, message_id, clear)
+        (clear, commitment, signature), sealed = _HEADER.unpack_from(body), body[_HEADER.size :]
+        aad = self.room + self.sender + message_id + clear
         try:
             verify(self.state.verify_key, Label.ROOM_MESSAGE, aad + commitment + sealed, signature)
         except BadSignature:
@@ -151,6 +127,6 @@ class ReceivedChain:
         for _ in range(head.counter - self.state.counter):
             key = derive(key, Label.CHAIN_STEP)
         message_key = derive(key, Label.MESSAGE_KEY)
-        if _commit(message_key, aad) != commitment:
+        if blake2b(Label.COMMITMENT, aad, key=message_key) != commitment:
             raise CannotOpen("commitment")
         return decode_room(unpad(aead_decrypt(message_key, sealed, aad)))

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 
 from protocol import limits, wire
 from protocol.errors import CannotOpen, Malformed, TooLarge, UsageError
-from protocol.primitives import Anchor, ChainId, Head, MessageId
+from protocol.ids import Anchor, ChainId, Head, MessageId
 from protocol.wire import Check, exactly, number
 
 _INNER: Final = 5 * 16_384

@@ -14,18 +14,10 @@ import nacl.bindings
 import nacl.exceptions
 import nacl.signing
 
+from protocol.base32 import base32, from_base32
 from protocol.errors import BadSignature
-from protocol.primitives import (
-    ID_SIZE,
-    SIGNATURE_SIZE,
-    Label,
-    PeerId,
-    RelayKey,
-    Signature,
-    base32,
-    blake2b,
-    from_base32,
-)
+from protocol.ids import KEY_SIZE, PeerId, RelayKey, Signature
+from protocol.primitives import Label, blake2b
 
 # Wider than base32: what has 0 for o or 1 for l never is one, but people would take it for one.
 _FINGERPRINT: Final = re.compile(r"([a-z0-9]{4}-){4}[a-z0-9]{4}")
@@ -83,7 +75,7 @@ def _labelled(label: Label, content: bytes) -> bytes:
 
 def verify(public: bytes, label: Label, content: bytes, signature: bytes) -> None:
     """Raise ``BadSignature`` unless ``signature`` is ``public``'s over ``label`` and ``content``."""
-    if len(public) != ID_SIZE or len(signature) != SIGNATURE_SIZE:
+    if len(public) != KEY_SIZE or len(signature) != nacl.bindings.crypto_sign_BYTES:
         raise BadSignature("length")
     try:
         nacl.bindings.crypto_sign_open(signature + _labelled(label, content), public)

@@ -13,20 +13,11 @@ from typing import Final
 
 from protocol import limits, wire
 from protocol.address import HostPort
+from protocol.base32 import base32, from_base32
 from protocol.errors import BackchannelError, BadInvite
 from protocol.identity import SigningKey
-from protocol.primitives import (
-    Anchor,
-    Head,
-    InviteId,
-    Label,
-    RelayKey,
-    RoomId,
-    RoomSecret,
-    base32,
-    blake2b,
-    from_base32,
-)
+from protocol.ids import Anchor, Head, InviteId, RelayKey, RoomId, RoomSecret
+from protocol.primitives import Label, blake2b
 from protocol.wire import exactly, number, several, text
 
 _PREFIX: Final = "bc1"

@@ -32,7 +32,8 @@ from protocol.errors import (
     TooManyMembers,
     TooManyStatements,
 )
-from protocol.primitives import Anchor, Head, InviteId, Label, PeerId, RoomId, blake2b
+from protocol.ids import Anchor, Head, InviteId, PeerId, RoomId
+from protocol.primitives import Label, blake2b
 
 START: Final = Head(bytes(32))
 """The head of an empty log."""

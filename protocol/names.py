@@ -12,7 +12,8 @@ from typing import Final
 from protocol import limits, wire
 from protocol.errors import CannotOpen, Malformed, UsageError
 from protocol.identity import looks_like_id
-from protocol.primitives import Label, PeerId, RoomId, RoomSecret, aead_decrypt, aead_encrypt, derive
+from protocol.ids import PeerId, RoomId, RoomSecret
+from protocol.primitives import Label, aead_decrypt, aead_encrypt, derive
 
 _NICK_PADDED: Final = limits.NICK + 4
 _TITLE_PADDED: Final = limits.TITLE + 4

@@ -9,45 +9,17 @@ Python cannot do: keys die by deletion, and core dumps are off.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, NewType
+from typing import Final
 
 import nacl.bindings
 import nacl.encoding
 import nacl.exceptions
 import nacl.hash
 import nacl.utils
+from nacl.secret import Aead
 
 from protocol.errors import CannotOpen, TooLarge
-
-PeerId = NewType("PeerId", bytes)
-"""Ed25519 public key of an identity, 32 bytes."""
-RoomId = NewType("RoomId", bytes)
-"""Hash of the room's FOUND statement, 32 bytes."""
-InviteId = NewType("InviteId", bytes)
-"""Ed25519 public key of an invite, 32 bytes."""
-SealingKey = NewType("SealingKey", bytes)
-"""X25519 public key of a card, 32 bytes."""
-SealingSecret = NewType("SealingSecret", bytes)
-"""X25519 private key of a card, 32 bytes."""
-RoomSecret = NewType("RoomSecret", bytes)
-"""What every invite of a room carries, 32 bytes; opens nicks and the title, nothing else."""
-RelayKey = NewType("RelayKey", bytes)
-"""CURVE public key of a relay, 32 bytes."""
-ChainId = NewType("ChainId", bytes)
-"""Hash of a chain's room, sender and verification key, 32 bytes."""
-Head = NewType("Head", bytes)
-"""Running hash of a room's log, 32 bytes."""
-MessageId = NewType("MessageId", bytes)
-"""Random name of a post, 16 bytes; also names any other request."""
-Signature = NewType("Signature", bytes)
-"""Ed25519 signature, 64 bytes."""
-
-KEY_SIZE: Final = 32
-ID_SIZE: Final = 32
-MESSAGE_ID_SIZE: Final = 16
-SIGNATURE_SIZE: Final = 64
+from protocol.ids import MessageId
 
 
 class Label(enum.Enum):
@@ -81,18 +53,6 @@ class Label(enum.Enum):
     COMMITMENT = b"bc1 commitment"
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """A place in a room's log: how many statements its maker had folded, and the head after them."""
-
-    index: int
-    head: Head
-
-    def __iter__(self) -> Iterator[int | Head]:
-        """Yield index and head, as they stand side by side in signed bytes."""
-        return iter((self.index, self.head))
-
-
 def blake2b(label: Label, data: bytes, *, key: bytes = b"", size: int = 32) -> bytes:
     """Return BLAKE2b of ``data`` with ``size`` bytes, personalised by ``label``, keyed if ``key`` is given."""
     digest: bytes = nacl.hash.blake2b(
@@ -113,95 +73,53 @@ def random(size: int) -> bytes:
 
 def new_message_id() -> MessageId:
     """Return a fresh random name for a post or another request."""
-    return MessageId(random(MESSAGE_ID_SIZE))
+    return MessageId(random(16))
 
 
 # -- padding ----------------------------------------------------------------------------------------------------------
 
-_BUCKETS: Final = (256, 1_024, 4_096, 16_384)
-_STEP: Final = 16_384
-_MOST: Final = 5 * _STEP
+_BUCKETS: Final = (256, 1_024, 4_096, 16_384, 32_768, 49_152, 65_536, 81_920)
 
 
 def bucket(size: int) -> int:
-    """Return the padded size, in bytes, of a plaintext of ``size`` bytes (one byte of it marks the end)."""
+    """Return the padded size of a plaintext of ``size`` bytes (one more marks its end); raise ``TooLarge``."""
     for padded in _BUCKETS:
         if size < padded:
             return padded
-    return (size // _STEP + 1) * _STEP
+    raise TooLarge
 
 
 def pad(plaintext: bytes) -> bytes:
-    """Pad to 256, 1 Ki, 4 Ki, 16 Ki, then multiples of 16 Ki bytes, so that only the bucket shows."""
-    padded = bucket(len(plaintext))
-    if padded > _MOST:
-        raise TooLarge
-    return nacl.bindings.sodium_pad(plaintext, padded)
+    """Pad to one of eight sizes, so that only the bucket shows; raise ``TooLarge`` for more than the last."""
+    return nacl.bindings.sodium_pad(plaintext, bucket(len(plaintext)))
 
 
 def unpad(padded: bytes) -> bytes:
     """Undo ``pad``; raise ``CannotOpen`` for anything that ``pad`` did not make."""
-    size = len(padded)
-    if not 0 < size <= _MOST or (size not in _BUCKETS and size % _STEP):
+    if len(padded) not in _BUCKETS:
         raise CannotOpen("padding")
     try:
-        plaintext = nacl.bindings.sodium_unpad(padded, size)
+        plaintext = nacl.bindings.sodium_unpad(padded, len(padded))
     except nacl.exceptions.CryptoError:
         raise CannotOpen("padding") from None
-    if bucket(len(plaintext)) != size:
+    if bucket(len(plaintext)) != len(padded):
         raise CannotOpen("padding")
     return plaintext
 
 
 # -- authenticated encryption under one key ---------------------------------------------------------------------------
 
-_NONCE: Final = nacl.bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
-_TAG: Final = nacl.bindings.crypto_aead_xchacha20poly1305_ietf_ABYTES
-AEAD_OVERHEAD: Final = _NONCE + _TAG
+AEAD_OVERHEAD: Final = Aead.NONCE_SIZE + Aead.MACBYTES
 
 
 def aead_encrypt(key: bytes, plaintext: bytes, aad: bytes) -> bytes:
     """Encrypt with XChaCha20-Poly1305; return nonce (24 bytes, random), ciphertext and tag (16)."""
-    nonce = random(_NONCE)
-    return nonce + nacl.bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, aad, nonce, key)
+    return bytes(Aead(key).encrypt(plaintext, aad))
 
 
 def aead_decrypt(key: bytes, sealed: bytes, aad: bytes) -> bytes:
-    """Undo ``aead_encrypt``; raise ``CannotOpen`` for anything else.
-
-    The length is checked first: the binding raises a bare ValueError for input shorter than a tag.
-    """
-    if len(sealed) < AEAD_OVERHEAD:
-        raise CannotOpen("too short")
+    """Undo ``aead_encrypt``; raise ``CannotOpen`` for anything else."""
     try:
-        return nacl.bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed[_NONCE:], aad, sealed[:_NONCE], key)
-    except nacl.exceptions.CryptoError:
+        return Aead(key).decrypt(sealed, aad)
+    except (nacl.exceptions.CryptoError, ValueError):  # a bare ValueError for what is shorter than nonce and tag
         raise CannotOpen("authentication") from None
-
-
-# -- printed bytes ----------------------------------------------------------------------------------------------------
-
-_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
-_VALUE: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
-
-
-def base32(data: bytes) -> str:
-    """Return ``data`` in lower-case base32 without padding (RFC 4648 alphabet)."""
-    size = len(data) * 8
-    shift = -size % 5
-    value = int.from_bytes(data) << shift
-    return "".join(_ALPHABET[value >> place & 31] for place in range(size + shift - 5, -1, -5))
-
-
-def from_base32(word: str) -> bytes:
-    """Undo ``base32``, in either case; raise ValueError for what it never prints, stray low bits included."""
-    word = word.lower()
-    size = len(word) * 5
-    if size % 8 >= 5 or not _VALUE.keys() >= set(word):
-        raise ValueError("not base32")
-    value = 0
-    for letter in word:
-        value = value << 5 | _VALUE[letter]
-    if value & ((1 << size % 8) - 1):
-        raise ValueError("not canonical base32")
-    return (value >> size % 8).to_bytes(size // 8)

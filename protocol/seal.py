@@ -9,12 +9,14 @@ The outer box hides who sends; the inner one authenticates the sender to the rec
 recipient could have made it himself: nothing is signed, so nothing can be shown around as a proof. Box works in both
 directions with the same keys, and one key serves both boxes: the hash of the whole context inside is therefore the only
 defence against reflected, re-sealed, re-addressed and re-attributed asides, and every part of it is checked on opening.
-Whoever steals the recipient's current sealing key can read and forge until it rotates out.
+What this does not protect: an aside shown twice opens twice (its counter inside tells the inbox), and whoever steals
+the recipient's current sealing key can read and forge until it rotates out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from struct import Struct
 from typing import Final
 
 import nacl.bindings
@@ -23,26 +25,15 @@ import nacl.exceptions
 from protocol import limits
 from protocol.content import Aside, Kind, decode_aside, encode_aside
 from protocol.errors import BadCard, CannotOpen
-from protocol.primitives import (
-    Label,
-    MessageId,
-    PeerId,
-    RoomId,
-    SealingKey,
-    SealingSecret,
-    blake2b,
-    pad,
-    random,
-    unpad,
-)
+from protocol.ids import MessageId, PeerId, RoomId, SealingKey, SealingSecret
+from protocol.primitives import Label, blake2b, pad, random, unpad
 
-_GENERATION: Final = 8
-_SEAL: Final = nacl.bindings.crypto_box_SEALBYTES
+_GENERATION: Final = Struct(">Q")
+_SENDER: Final = Struct(">32sQ")
+_CONTEXT: Final = Struct(">B32s16s32s32sQQ")
 _NONCE: Final = nacl.bindings.crypto_box_NONCEBYTES
-_MAC: Final = nacl.bindings.crypto_box_SEALBYTES - nacl.bindings.crypto_box_PUBLICKEYBYTES
-_BOX: Final = _NONCE + _MAC
-_HEADER: Final = 32 + _GENERATION
-OVERHEAD: Final = _GENERATION + _SEAL + _HEADER + _BOX
+_BOX: Final = _NONCE + nacl.bindings.crypto_box_SEALBYTES - nacl.bindings.crypto_box_PUBLICKEYBYTES
+OVERHEAD: Final = _GENERATION.size + nacl.bindings.crypto_box_SEALBYTES + _SENDER.size + _BOX
 """What sealing adds to the padded plaintext, in bytes."""
 
 
@@ -59,13 +50,8 @@ class Route:
 
     def context(self, kind: Kind) -> bytes:
         """Return the 32-byte hash that stands inside an aside of this kind on this route."""
-        generations = b"".join(
-            generation.to_bytes(_GENERATION) for generation in (self.sender_generation, self.recipient_generation)
-        )
-        return blake2b(
-            Label.ASIDE_CONTEXT,
-            bytes([kind]) + self.room + self.message + self.sender + self.recipient + generations,
-        )
+        people = (self.sender, self.recipient, self.sender_generation, self.recipient_generation)
+        return blake2b(Label.ASIDE_CONTEXT, _CONTEXT.pack(kind, self.room, self.message, *people))
 
 
 def seal(aside: Aside, route: Route, secret: SealingSecret, recipient: SealingKey) -> bytes:
@@ -79,20 +65,19 @@ def seal(aside: Aside, route: Route, secret: SealingSecret, recipient: SealingKe
         box = nonce + nacl.bindings.crypto_box(padded, nonce, recipient, secret)
     except nacl.exceptions.CryptoError:
         raise BadCard("low-order key") from None
-    header = route.sender + route.sender_generation.to_bytes(_GENERATION)
-    return route.recipient_generation.to_bytes(_GENERATION) + nacl.bindings.crypto_box_seal(header + box, recipient)
+    sealed = nacl.bindings.crypto_box_seal(_SENDER.pack(route.sender, route.sender_generation) + box, recipient)
+    return _GENERATION.pack(route.recipient_generation) + sealed
 
 
 def recipient_generation(body: bytes) -> int:
     """Return which of the recipient's generations ``body`` claims to be sealed to; raise ``CannotOpen``."""
     if len(body) < OVERHEAD:
         raise CannotOpen("too short")
-    return _generation(body[:_GENERATION])
+    return _possible(*_GENERATION.unpack_from(body))
 
 
-def _generation(field: bytes) -> int:
+def _possible(generation: int) -> int:
     """Return a generation that a card can have: whoever looks one up need not mind how far eight bytes count."""
-    generation = int.from_bytes(field)
     if generation >= limits.TIME:
         raise CannotOpen("generation out of range")
     return generation
@@ -111,10 +96,11 @@ def unseal(body: bytes, secret: SealingSecret, key: SealingKey) -> Unsealed:
     """Open the outer box with the recipient's key pair of the generation that ``body`` names; raise ``CannotOpen``."""
     recipient_generation(body)
     try:
-        inner = nacl.bindings.crypto_box_seal_open(body[_GENERATION:], key, secret)
+        inner = nacl.bindings.crypto_box_seal_open(body[_GENERATION.size :], key, secret)
     except nacl.exceptions.CryptoError:
         raise CannotOpen("authentication") from None
-    return Unsealed(PeerId(inner[:32]), _generation(inner[32:_HEADER]), inner[_HEADER:])
+    sender, generation = _SENDER.unpack_from(inner)
+    return Unsealed(PeerId(sender), _possible(generation), inner[_SENDER.size :])
 
 
 def open_box(unsealed: Unsealed, route: Route, secret: SealingSecret, sender: SealingKey) -> Aside:

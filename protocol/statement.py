@@ -19,7 +19,8 @@ from typing import ClassVar, Final
 from protocol import limits, wire
 from protocol.errors import Malformed, TooLarge
 from protocol.identity import Identity, SigningKey, verify
-from protocol.primitives import Anchor, Head, InviteId, Label, PeerId, RoomId, blake2b
+from protocol.ids import Anchor, Head, InviteId, PeerId, RoomId
+from protocol.primitives import Label, blake2b
 from protocol.wire import Check, boolean, exactly, number, upto
 
 _ID: Final = exactly(32)

@@ -16,8 +16,9 @@ from typing import Final
 
 import nacl.bindings
 
+from protocol.base32 import base32, from_base32
 from protocol.errors import BadInput
-from protocol.primitives import KEY_SIZE, RelayKey, base32, from_base32
+from protocol.ids import KEY_SIZE, RelayKey
 
 NAME: Final = "relay.key"
 _MOST: Final = 1_024

@@ -18,7 +18,7 @@ import click
 from platformdirs import user_data_path
 
 from protocol.address import HostPort, RelayAddress
-from protocol.primitives import base32
+from protocol.base32 import base32
 from relay import addresses, key
 from relay.core.core import Core
 from relay.logs import values

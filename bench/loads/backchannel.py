@@ -21,10 +21,12 @@ import protocol
 from bench.loads.link import MARK, PATIENCE, Group, WentWrong
 from bench.servers import Running
 from protocol import card, envelope, statement
+from protocol.base32 import from_base32
 from protocol.envelope import Delivery, Kind
 from protocol.identity import Identity, SigningKey, hello_content
+from protocol.ids import Anchor, InviteId, RelayKey, RoomId
 from protocol.membership import START, next_head
-from protocol.primitives import Anchor, InviteId, Label, RelayKey, RoomId, from_base32
+from protocol.primitives import Label
 
 AT_ONCE: Final = 200
 """Connections that are made at one time: fewer than the relay's backlog."""

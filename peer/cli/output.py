@@ -19,9 +19,9 @@ import click
 from peer.cli.errors import CannotWrite, ClosedPipe, complain, give_up_stdout, report
 from peer.core.events import Comparison, Event, IdentityInfo, InviteInfo, MemberInfo, Message, Person, RoomInfo, Sent
 from peer.text import safe_text, width
+from protocol.base32 import base32
 from protocol.identity import fingerprint, id_text
 from protocol.membership import Role
-from protocol.primitives import base32
 
 Thing = Message | Event | Sent | MemberInfo | RoomInfo | IdentityInfo | InviteInfo | Comparison
 """Whatever a command can print."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from peer.store import Store
 from protocol import limits
-from protocol.primitives import PeerId, RoomId
+from protocol.ids import PeerId, RoomId
 
 
 class AlarmKind(enum.StrEnum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from peer.core.events import Event, Message, State
 from protocol.envelope import Request
 from protocol.errors import BackchannelError
-from protocol.primitives import MessageId
+from protocol.ids import MessageId
 
 
 @dataclass(frozen=True, slots=True)

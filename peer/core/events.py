@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from protocol.ids import InviteId, MessageId, PeerId
 from protocol.membership import Role
-from protocol.primitives import InviteId, MessageId, PeerId
 
 
 @dataclass(frozen=True, slots=True)

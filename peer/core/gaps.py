@@ -15,7 +15,7 @@ from peer.core.events import Event, EventKind
 from peer.core.roster import Roster
 from peer.store import Room, Store
 from protocol import limits
-from protocol.primitives import PeerId
+from protocol.ids import PeerId
 
 ASIDES: Final = b""
 """The stream of a sender's asides; a chain's id is the stream of its room messages."""

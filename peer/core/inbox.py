@@ -27,8 +27,8 @@ from protocol import limits, seal
 from protocol.card import sealing_key
 from protocol.content import Action, Ask, ChainKey, Content, Receipt, Text
 from protocol.errors import BackchannelError, CannotOpen, NoKey
+from protocol.ids import Anchor, ChainId, MessageId, PeerId
 from protocol.membership import Membership
-from protocol.primitives import Anchor, ChainId, MessageId, PeerId
 
 _STREAMS: Final = 16_384
 _WAITING: Final = 4_096

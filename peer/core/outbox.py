@@ -32,7 +32,8 @@ from protocol.errors import (
     UnknownPeer,
     UnknownRoom,
 )
-from protocol.primitives import ChainId, MessageId, PeerId, new_message_id
+from protocol.ids import ChainId, MessageId, PeerId
+from protocol.primitives import new_message_id
 
 _RETRIED: Final = (StaleRoster, UnknownRoom)
 

@@ -38,7 +38,8 @@ from protocol.errors import (
     from_code,
 )
 from protocol.identity import Identity
-from protocol.primitives import Anchor, MessageId, PeerId, new_message_id
+from protocol.ids import Anchor, MessageId, PeerId
+from protocol.primitives import new_message_id
 
 _REOPEN: Final = limits.SECOND // 2
 _REFRESH: Final = 30 * limits.SECOND

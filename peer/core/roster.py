@@ -30,8 +30,8 @@ from protocol.errors import (
     OlderCard,
     UnknownNick,
 )
+from protocol.ids import Anchor, PeerId
 from protocol.membership import START, Membership, Role
-from protocol.primitives import Anchor, PeerId
 
 _NAMELESS: Final = 5 * limits.SECOND
 Tell = Callable[[Event], None]

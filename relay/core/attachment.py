@@ -16,7 +16,7 @@ from protocol import envelope
 from relay.core.place import Place
 
 if TYPE_CHECKING:
-    from protocol.primitives import PeerId
+    from protocol.ids import PeerId
     from relay.core.room import Room
     from relay.core.session import Session
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from protocol import envelope, limits
-from protocol.primitives import PeerId, RoomId
+from protocol.ids import PeerId, RoomId
 
 
 class Attendance:

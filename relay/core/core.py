@@ -16,15 +16,16 @@ import protocol
 from protocol import envelope, limits
 from protocol.errors import BackchannelError, BadHello, BadSignature, Malformed, TooManyConnections, WrongVersion
 from protocol.identity import hello_content, verify
-from protocol.primitives import Label, PeerId
+from protocol.ids import PeerId
+from protocol.primitives import Label
 from relay.core import counts
 from relay.core.counts import Counts, Gauges
 from relay.core.rooms import Rooms
 from relay.core.session import UNREAD, Connection, Session
 
 if TYPE_CHECKING:
+    from protocol.ids import RelayKey
     from protocol.limits import RelayLimits
-    from protocol.primitives import RelayKey
     from relay.core.attachment import Attachment
 
 RETRY: Final = 20

@@ -19,7 +19,7 @@ from protocol.membership import START, Membership, next_head
 
 if TYPE_CHECKING:
     from protocol.envelope import Attach, Restore
-    from protocol.primitives import PeerId, RoomId
+    from protocol.ids import PeerId, RoomId
     from relay.core.session import Session
 
 GATHERED: Final = 256 * 1024 * 1024

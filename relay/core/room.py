@@ -22,9 +22,9 @@ from relay.core.stream import Stream
 if TYPE_CHECKING:
     from protocol.card import Card
     from protocol.envelope import Post
+    from protocol.ids import PeerId, RoomId
     from protocol.limits import RelayLimits
     from protocol.membership import Membership
-    from protocol.primitives import PeerId, RoomId
 
 PLAIN, CHAIN_KEYS = 0, 1
 """The shelves of a member's asides."""

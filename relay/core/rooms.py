@@ -32,8 +32,8 @@ from protocol.errors import (
     UnknownPeer,
     UnknownRoom,
 )
+from protocol.ids import PeerId, RoomId
 from protocol.membership import Member, Membership
-from protocol.primitives import PeerId, RoomId
 from relay.core.attachment import Attachment
 from relay.core.budget import Budgets
 from relay.core.place import Place

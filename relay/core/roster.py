@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from protocol.card import Card, check_newer
-from protocol.primitives import PeerId
+from protocol.ids import PeerId
 
 SUPERSEDED: Final = 16
 """A member's superseded cards kept at most; honest ones rotate twice in the time that a card is kept."""

@@ -16,7 +16,7 @@ from protocol import envelope, limits
 from relay.core.attachment import CHUNK
 
 if TYPE_CHECKING:
-    from protocol.primitives import PeerId, RoomId
+    from protocol.ids import PeerId, RoomId
     from relay.core.attachment import Attachment
     from relay.core.counts import Counts
     from relay.core.room import Room

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
-from protocol.primitives import PeerId
+from protocol.ids import PeerId
 
 Kept: TypeAlias = tuple[int, int, PeerId, bytes, bytes]
 """Time of arrival (ms), roster index, sender, message id, encoded envelope. A plain tuple: the garbage collector soon

@@ -18,8 +18,9 @@ from protocol.chain import SendingChain
 from protocol.content import Aside, ChainKey, Content, RoomMessage, Text
 from protocol.errors import BackchannelError
 from protocol.identity import Identity, hello_content
+from protocol.ids import Anchor, MessageId, PeerId, RoomId, SealingSecret
 from protocol.membership import START, Membership
-from protocol.primitives import Anchor, Label, MessageId, PeerId, RoomId, SealingSecret, new_message_id
+from protocol.primitives import Label, new_message_id
 from tests.claims.loot import Loot
 from tests.peer.world import RELAY, Invite, World
 

@@ -18,9 +18,10 @@ from protocol import limits
 from protocol import statement as st
 from protocol.errors import BackchannelError
 from protocol.identity import Identity, SigningKey
+from protocol.ids import InviteId, PeerId, RelayKey, RoomId
 from protocol.limits import RelayLimits
 from protocol.membership import Member, Membership, Role
-from protocol.primitives import InviteId, PeerId, RelayKey, RoomId, new_message_id, random
+from protocol.primitives import new_message_id, random
 from relay.core.core import Core, Push
 from relay.core.room import Room
 

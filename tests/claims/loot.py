@@ -12,19 +12,11 @@ from dataclasses import dataclass, field
 from protocol import card as cards
 from protocol import envelope as ev
 from protocol import seal
-from protocol.chain import _CLEAR, _COMMITMENT, _HEADER, _commit, header
+from protocol.chain import header
 from protocol.content import Aside, ChainKey, Content, decode_room
 from protocol.errors import BackchannelError
-from protocol.primitives import (
-    Label,
-    MessageId,
-    PeerId,
-    RoomId,
-    SealingSecret,
-    aead_decrypt,
-    derive,
-    unpad,
-)
+from protocol.ids import MessageId, PeerId, RoomId, SealingSecret
+from protocol.primitives import Label, aead_decrypt, blake2b, derive, unpad
 
 
 @dataclass
@@ -67,13 +59,13 @@ class Loot:
     def opens_room(self, room: RoomId, sender: bytes, message: bytes, body: bytes) -> Content | None:
         """Open a room message with any key; None if none does."""
         head = header(body)
-        commitment, sealed = body[_CLEAR : _CLEAR + _COMMITMENT], body[_HEADER:]
-        aad = room + sender + message + body[:_CLEAR]
+        commitment, sealed = body[74:106], body[170:]
+        aad = room + sender + message + body[:74]
         for key in self.chains:
             step = key
             for _ in range(head.counter + 1):
                 for candidate in (step, derive(step, Label.MESSAGE_KEY)):
-                    if _commit(candidate, aad) == commitment:
+                    if blake2b(Label.COMMITMENT, aad, key=candidate) == commitment:
                         return decode_room(unpad(aead_decrypt(candidate, sealed, aad))).content
                 step = derive(step, Label.CHAIN_STEP)
         return None

@@ -14,8 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import relay.core.core
+from protocol.ids import RelayKey
 from protocol.limits import RelayLimits
-from protocol.primitives import RelayKey
 from relay.cli import main
 from tests.claims import hostile_relay
 from tests.claims.hostile_relay import Liar, Lie

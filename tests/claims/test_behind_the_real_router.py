@@ -16,7 +16,7 @@ import pytest
 from protocol import envelope as ev
 from protocol.content import Content, Text
 from protocol.identity import id_text
-from protocol.primitives import PeerId
+from protocol.ids import PeerId
 from tests.claims import lying_relay
 from tests.claims.loot import Loot
 from tests.e2e.profile import Profile

@@ -22,7 +22,8 @@ from protocol import statement as st
 from protocol.content import Text
 from protocol.errors import AlarmRaised, BadInvite, Expired, IdentityChanged, InviteEnded
 from protocol.identity import Identity, SigningKey
-from protocol.primitives import InviteId, PeerId, SealingKey, random
+from protocol.ids import InviteId, PeerId, SealingKey
+from protocol.primitives import random
 from tests.claims import hostile_relay as lies
 from tests.claims.conftest import Company
 from tests.claims.hostile_relay import Lie

@@ -195,7 +195,8 @@ def _names_another_place(lie: lies.TwoRooms):
 
 def test_a_member_who_lies_about_its_place_is_named(company: Company):
     """The relay may be honest: a member can name any place, and is the other suspect."""
-    from protocol.primitives import Anchor, random
+    from protocol.ids import Anchor
+    from protocol.primitives import random
 
     c = company
     mallory = c.world.mallory()

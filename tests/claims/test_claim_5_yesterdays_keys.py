@@ -23,7 +23,7 @@ from protocol import limits
 from protocol import statement as st
 from protocol.content import Content, Text
 from protocol.errors import UnknownPeer
-from protocol.primitives import PeerId
+from protocol.ids import PeerId
 from tests.claims.conftest import Company, gather
 from tests.claims.hostile_relay import Liar, Lie
 from tests.claims.loot import Loot

@@ -16,7 +16,8 @@ from protocol import limits, names
 from protocol import statement as st
 from protocol.content import Ask, Receipt, Text
 from protocol.errors import UnknownPeer
-from protocol.primitives import Anchor, PeerId, new_message_id
+from protocol.ids import Anchor, PeerId
+from protocol.primitives import new_message_id
 from tests.claims import hostile_relay as lies
 from tests.claims.conftest import Company
 from tests.claims.hostile_member import Mallory

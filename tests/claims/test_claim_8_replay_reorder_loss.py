@@ -15,7 +15,8 @@ from peer.core.events import Reading, State
 from protocol import envelope as ev
 from protocol import limits
 from protocol.content import Action, Ask, ChainKey, Receipt, Text
-from protocol.primitives import Anchor, new_message_id, random
+from protocol.ids import Anchor
+from protocol.primitives import new_message_id, random
 from tests.claims import hostile_relay as lies
 from tests.claims.conftest import Company
 from tests.claims.hostile_relay import aside, room_message

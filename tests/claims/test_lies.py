@@ -17,7 +17,7 @@ import pytest
 
 from peer.core.events import EventKind, Reading
 from protocol.errors import AlarmRaised, IdentityChanged
-from protocol.primitives import PeerId
+from protocol.ids import PeerId
 from tests.claims import hostile_relay as lies
 from tests.claims.hostile_relay import Lie
 from tests.claims.world import LyingWorld

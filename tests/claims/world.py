@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from protocol import envelope as ev
-from protocol.primitives import PeerId
+from protocol.ids import PeerId
 from tests.claims.hostile_member import Mallory
 from tests.claims.hostile_relay import Liar, Lie, Tape
 from tests.peer.world import RELAY, Person, World

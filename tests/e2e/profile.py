@@ -11,8 +11,8 @@ from protocol.card import Card
 from protocol.chain import ReceivedChain
 from protocol.content import ChainKey
 from protocol.identity import Identity
+from protocol.ids import PeerId, RoomId, RoomSecret, SealingSecret
 from protocol.membership import Membership
-from protocol.primitives import PeerId, RoomId, RoomSecret, SealingSecret
 
 
 class Profile:

@@ -19,7 +19,7 @@ from protocol import chain
 from protocol import envelope as ev
 from protocol import statement as st
 from protocol.content import ChainKey, Content, Receipt, Text
-from protocol.primitives import Anchor
+from protocol.ids import Anchor
 from tests.e2e.scene import PEER, RELAY, Person, Process, Scene, tampered
 from tests.e2e.wire import Chuck
 

@@ -22,19 +22,12 @@ from protocol import card as cards
 from protocol import chain as ch
 from protocol import envelope as ev
 from protocol import seal
+from protocol.base32 import from_base32
 from protocol.content import Text
 from protocol.errors import BackchannelError
+from protocol.ids import MessageId, PeerId, SealingKey, SealingSecret
 from protocol.invite import Invite
-from protocol.primitives import (
-    Label,
-    MessageId,
-    PeerId,
-    SealingKey,
-    SealingSecret,
-    aead_decrypt,
-    derive,
-    from_base32,
-)
+from protocol.primitives import Label, aead_decrypt, derive
 from tests.e2e.profile import Profile
 from tests.e2e.scene import Scene, tampered
 from tests.e2e.traces import found, memory

@@ -22,10 +22,12 @@ from peer.store import Store
 from protocol import card as cards
 from protocol import envelope as ev
 from protocol import seal
+from protocol.base32 import from_base32
 from protocol.content import Aside, Content, Text, encode_aside
 from protocol.errors import BadSignature
 from protocol.identity import verify
-from protocol.primitives import Label, MessageId, PeerId, from_base32, new_message_id, pad, random
+from protocol.ids import MessageId, PeerId
+from protocol.primitives import Label, new_message_id, pad, random
 from tests.e2e.profile import Profile
 from tests.e2e.scene import Scene, tampered
 from tests.e2e.wire import Wire, now_ms

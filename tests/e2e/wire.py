@@ -21,12 +21,14 @@ from protocol import envelope as ev
 from protocol import names, seal
 from protocol import statement as st
 from protocol.address import RelayAddress
+from protocol.base32 import from_base32
 from protocol.chain import SendingChain
 from protocol.content import Aside, ChainKey, Content, RoomMessage, Text
 from protocol.identity import Identity, hello_content
+from protocol.ids import MessageId, PeerId, RoomId
 from protocol.invite import Invite
 from protocol.membership import START, Membership
-from protocol.primitives import Label, MessageId, PeerId, RoomId, from_base32, new_message_id
+from protocol.primitives import Label, new_message_id
 from tests.e2e.scene import PATIENCE
 
 D = TypeVar("D", bound=ev.Delivery)

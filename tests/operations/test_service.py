@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.primitives import base32
+from protocol.base32 import base32
 from relay.key import BadKeyFile, credential, load, load_credential, public_key
 from relay.service import ServiceManager
 from tests.operations.process import PATIENCE, RelayProcess, runs, until

@@ -12,7 +12,8 @@ from protocol import envelope as ev
 from protocol import limits, names, seal
 from protocol.content import Aside, ChainKey, Content, Text
 from protocol.errors import AlarmRaised
-from protocol.primitives import ChainId, new_message_id, random
+from protocol.ids import ChainId
+from protocol.primitives import new_message_id, random
 from tests.peer.world import Person, World
 
 

@@ -21,7 +21,7 @@ from protocol.errors import (
     TooLarge,
     UnknownPeer,
 )
-from protocol.primitives import ChainId
+from protocol.ids import ChainId
 from tests.peer.test_inbox import drop
 from tests.peer.world import World
 

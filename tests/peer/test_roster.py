@@ -21,8 +21,8 @@ from protocol.errors import (
     UnknownNick,
 )
 from protocol.identity import Identity
+from protocol.ids import Anchor, InviteId, SealingKey
 from protocol.membership import Role
-from protocol.primitives import Anchor, InviteId, SealingKey
 from tests.peer.world import World
 
 

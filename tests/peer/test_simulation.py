@@ -20,7 +20,7 @@ from protocol import limits
 from protocol.content import Text
 from protocol.envelope import Message as Delivered
 from protocol.errors import BackchannelError
-from protocol.primitives import MessageId, PeerId
+from protocol.ids import MessageId, PeerId
 from tests.peer.world import STEP, Person, Process, World
 
 RUNS = int(os.environ.get("SIMULATION_RUNS", "6"))

@@ -18,7 +18,7 @@ from peer.store import Store
 from protocol import limits
 from protocol.errors import BadProfile, ProfileTooNew, UnknownRoom
 from protocol.identity import Identity
-from protocol.primitives import RelayKey, RoomId, RoomSecret
+from protocol.ids import RelayKey, RoomId, RoomSecret
 from tests.peer.world import NOON
 
 

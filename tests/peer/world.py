@@ -28,20 +28,10 @@ from protocol import statement as st
 from protocol.content import Action, Content, Text
 from protocol.errors import BackchannelError
 from protocol.identity import Identity, SigningKey, hello_content
+from protocol.ids import Anchor, InviteId, MessageId, PeerId, RelayKey, RoomId, RoomSecret
 from protocol.limits import RelayLimits
 from protocol.membership import Membership
-from protocol.primitives import (
-    Anchor,
-    InviteId,
-    Label,
-    MessageId,
-    PeerId,
-    RelayKey,
-    RoomId,
-    RoomSecret,
-    new_message_id,
-    random,
-)
+from protocol.primitives import Label, new_message_id, random
 from relay.core.core import Core
 
 RELAY = RelayKey(bytes(range(32)))

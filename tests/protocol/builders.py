@@ -14,8 +14,8 @@ import pytest
 from protocol import card as cd
 from protocol import statement as st
 from protocol.identity import Identity, SigningKey
+from protocol.ids import Anchor, Head, InviteId, MessageId, PeerId, RoomId, RoomSecret, SealingSecret
 from protocol.membership import Membership
-from protocol.primitives import Anchor, Head, InviteId, MessageId, PeerId, RoomId, RoomSecret, SealingSecret
 
 NOW = 1_700_000_000_000
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.address import HostPort, RelayAddress
+from protocol.base32 import base32, from_base32
 from protocol.errors import BadAddress
-from protocol.primitives import base32, from_base32
 
 KEY = base32(bytes(range(32)))
 

@@ -12,7 +12,8 @@ from protocol import limits, names, wire
 from protocol.card import Card, check_newer, next_generation
 from protocol.errors import BackchannelError, BadCard, BadSignature, CardConflict, Malformed, OlderCard, TooLarge
 from protocol.identity import Identity
-from protocol.primitives import Label, SealingKey
+from protocol.ids import SealingKey
+from protocol.primitives import Label
 from tests.protocol.builders import ALICE, BOB, NOW, OTHER_ROOM, ROOM, SECRET, briefly_and_for_long, flips
 
 KEY = cd.sealing_key(cd.SealingSecret(b"k" * 32))

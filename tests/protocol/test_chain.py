@@ -14,7 +14,8 @@ from protocol.chain import ReceivedChain, SendingChain, chain_id, header
 from protocol.content import Action, ChainKey, Receipt, RoomMessage, Text
 from protocol.errors import CannotOpen, NoKey, TooLarge
 from protocol.identity import Identity, SigningKey
-from protocol.primitives import Anchor, Head, Label, MessageId, RoomId, aead_encrypt, blake2b, derive, pad
+from protocol.ids import Anchor, Head, MessageId, RoomId
+from protocol.primitives import Label, aead_encrypt, blake2b, derive, pad
 from tests.protocol.builders import (
     ALICE,
     ANCHOR,

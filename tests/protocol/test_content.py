@@ -23,7 +23,8 @@ from protocol.content import (
     encode_room,
 )
 from protocol.errors import CannotOpen, TooLarge, UsageError
-from protocol.primitives import Anchor, bucket
+from protocol.ids import Anchor
+from protocol.primitives import bucket
 from tests.protocol.builders import ANCHOR, MESSAGE, NOW, briefly_and_for_long
 
 CONTEXT = b"c" * 32

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from protocol import identity
 from protocol.errors import BadSignature
 from protocol.identity import Identity, SigningKey, fingerprint, hello_content, id_text, safety_number, verify
-from protocol.primitives import Label, PeerId, RelayKey
+from protocol.ids import PeerId, RelayKey
+from protocol.primitives import Label
 from tests.protocol.builders import ALICE, BOB, flips
 
 ids = st.binary(min_size=32, max_size=32).map(PeerId)

@@ -10,20 +10,11 @@ from hypothesis import strategies as st
 
 from protocol import limits, wire
 from protocol.address import HostPort
+from protocol.base32 import base32, from_base32
 from protocol.errors import BadInvite
+from protocol.ids import Anchor, Head, InviteId, RelayKey, RoomId, RoomSecret
 from protocol.invite import Invite
-from protocol.primitives import (
-    Anchor,
-    Head,
-    InviteId,
-    Label,
-    RelayKey,
-    RoomId,
-    RoomSecret,
-    base32,
-    blake2b,
-    from_base32,
-)
+from protocol.primitives import Label, blake2b
 from tests.protocol.builders import briefly_and_for_long
 
 INVITE = Invite(

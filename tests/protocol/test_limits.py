@@ -4,7 +4,7 @@ import pytest
 
 from protocol import chain, content, envelope, limits, primitives, seal
 from protocol import statement as st
-from protocol.primitives import Anchor, Head, InviteId
+from protocol.ids import Anchor, Head, InviteId
 from tests.protocol.builders import ALICE, ANCHOR, BOB, MESSAGE, NOW, ROOM, Keys
 
 LONGEST = Anchor(limits.COUNTER - 1, Head(b"h" * 32))

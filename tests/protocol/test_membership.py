@@ -24,8 +24,8 @@ from protocol.errors import (
     TooManyStatements,
 )
 from protocol.identity import SigningKey
+from protocol.ids import Anchor, Head, PeerId
 from protocol.membership import START, Membership, Role
-from protocol.primitives import Anchor, Head, PeerId
 from tests.protocol.builders import ALICE, BOB, CHUCK, DAVE, EVE, HANK, NOW, Room, identity, invite, populated, state
 
 NEW, UNKNOWN = SigningKey(b"n" * 32), SigningKey(b"u" * 32)

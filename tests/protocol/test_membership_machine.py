@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from protocol import statement as st
 from protocol.errors import BackchannelError
 from protocol.identity import Identity, SigningKey
+from protocol.ids import Anchor, Head, PeerId
 from protocol.membership import Membership, Role, next_head
-from protocol.primitives import Anchor, Head, PeerId
 from tests.protocol.builders import ALICE, BOB, CHUCK, DAVE, EVE, FRED, Room, briefly_and_for_long, invite, state
 
 PEOPLE = [ALICE, BOB, CHUCK, DAVE, EVE]

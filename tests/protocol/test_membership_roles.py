@@ -19,8 +19,8 @@ from protocol.errors import (
     RoomClosed,
 )
 from protocol.identity import Identity, SigningKey
+from protocol.ids import Anchor
 from protocol.membership import next_head
-from protocol.primitives import Anchor
 from tests.protocol.builders import (
     ALICE,
     BOB,

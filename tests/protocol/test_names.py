@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from protocol import limits, names, wire
 from protocol.errors import CannotOpen, UsageError
 from protocol.identity import fingerprint, id_text
-from protocol.primitives import AEAD_OVERHEAD, Label, RoomSecret, aead_encrypt, derive
+from protocol.ids import RoomSecret
+from protocol.primitives import AEAD_OVERHEAD, Label, aead_encrypt, derive
 from tests.protocol.builders import ALICE, BOB, OTHER_ROOM, ROOM, SECRET, flips
 
 SALT = b"salt" * 4

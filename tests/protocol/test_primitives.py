@@ -1,16 +1,15 @@
-"""The small parts that everything rests on: labels, padding, one cipher, base32. Each checked at every edge."""
+"""The small parts that everything rests on: labels, padding, one cipher. Each checked at every edge."""
 
-import base64
 import itertools
 
 import nacl.bindings
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import primitives
 from protocol.errors import CannotOpen, TooLarge
-from protocol.primitives import Label, aead_decrypt, aead_encrypt, base32, bucket, from_base32, pad, unpad
+from protocol.primitives import Label, aead_decrypt, aead_encrypt, bucket, pad, unpad
 
 KEY = b"k" * 32
 
@@ -142,31 +141,3 @@ def test_the_cipher_alone_commits_to_no_key_and_that_is_why_chains_carry_a_commi
     """Said here because the constant is taken for granted elsewhere: 24 bytes of nonce, 16 of tag, nothing more."""
     assert primitives.AEAD_OVERHEAD == 24 + 16
     assert nacl.bindings.crypto_aead_xchacha20poly1305_ietf_KEYBYTES == 32
-
-
-# -- printed bytes ----------------------------------------------------------------------------------------------------
-
-
-@given(st.binary(max_size=80))
-@example(b"")
-@example(b"\0")
-@example(b"\xff" * 5)
-def test_base32_is_the_standard_library_s_in_lower_case_without_padding(data) -> None:
-    word = base32(data)
-    assert word == base64.b32encode(data).decode().rstrip("=").lower()
-    assert from_base32(word) == from_base32(word.upper()) == data
-
-
-@pytest.mark.parametrize("word", ["a", "abc", "abcdef", "0a", "1a", "8a", "9a", "a=", "aé", "ab", "az", "a b", "aaaab"])
-def test_what_base32_never_prints_is_refused(word) -> None:
-    with pytest.raises(ValueError, match="base32"):
-        from_base32(word)
-
-
-@given(st.text("abcdefghijklmnopqrstuvwxyz234567", max_size=60) | st.text(max_size=20))
-def test_every_value_has_one_word(word) -> None:
-    try:
-        data = from_base32(word)
-    except ValueError:
-        return
-    assert base32(data) == word.lower()

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from protocol import chain, limits, seal
 from protocol.content import Action, Aside, Ask, ChainKey, Kind, Receipt, RoomMessage, Text, encode_aside, encode_room
 from protocol.errors import BadCard, CannotOpen
-from protocol.primitives import MessageId, SealingKey, pad, random
+from protocol.ids import MessageId, SealingKey
+from protocol.primitives import pad, random
 from protocol.seal import OVERHEAD, Route, Unsealed, open_box, unseal
 from tests.protocol.builders import (
     ALICE,

@@ -12,7 +12,8 @@ from protocol import limits, wire
 from protocol import statement as st
 from protocol.errors import BackchannelError, BadSignature, Malformed, TooLarge
 from protocol.identity import SigningKey
-from protocol.primitives import InviteId, Label
+from protocol.ids import InviteId
+from protocol.primitives import Label
 from protocol.statement import Kind
 from tests.protocol.builders import ALICE, ANCHOR, BOB, CHUCK, NOW, OTHER_ROOM, ROOM, briefly_and_for_long, flips
 

@@ -18,9 +18,10 @@ from protocol import envelope, limits
 from protocol import statement as st
 from protocol.envelope import Delivery, Flag, Message
 from protocol.identity import Identity, SigningKey, hello_content
+from protocol.ids import Anchor, InviteId, PeerId, RelayKey, RoomId
 from protocol.limits import RelayLimits
 from protocol.membership import START, Membership
-from protocol.primitives import Anchor, InviteId, Label, PeerId, RelayKey, RoomId
+from protocol.primitives import Label
 from relay.core.core import Core
 
 RELAY = RelayKey(bytes(range(32)))

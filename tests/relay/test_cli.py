@@ -19,7 +19,8 @@ import pytest
 
 from protocol import limits
 from protocol.address import HostPort, RelayAddress
-from protocol.primitives import RelayKey, base32
+from protocol.base32 import base32
+from protocol.ids import RelayKey
 from relay import cli, serve
 from relay.cli.limits import LIMITS
 from relay.key import public_key

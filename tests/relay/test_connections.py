@@ -42,7 +42,8 @@ def test_a_hello_of_another_connection_is_not_believed(stage):
 
 def hello_parts(person):
     from protocol.identity import hello_content
-    from protocol.primitives import Label, RelayKey
+    from protocol.ids import RelayKey
+    from protocol.primitives import Label
 
     return Label.HELLO, hello_content(RelayKey(bytes(range(32))), person.connection.ljust(32))
 

@@ -8,7 +8,7 @@ import pytest
 import zmq
 from zmq.utils import z85
 
-from protocol.primitives import base32
+from protocol.base32 import base32
 from relay import key
 from relay.key import BadKeyFile, load_or_create, public_key
 

@@ -8,8 +8,8 @@ from protocol import envelope, limits
 from protocol import statement as st
 from protocol.envelope import Card, Closed, Message, Presence, Refused, Statement
 from protocol.identity import SigningKey
+from protocol.ids import Anchor, InviteId
 from protocol.membership import START
-from protocol.primitives import Anchor, InviteId
 
 
 def test_a_room_is_open_as_soon_as_it_is_founded(stage):

@@ -6,7 +6,7 @@ import pytest
 
 from protocol import envelope, limits
 from protocol.envelope import Accepted, Flag, Message
-from protocol.primitives import PeerId
+from protocol.ids import PeerId
 from relay.core.budget import Buckets, Rate
 from relay.core.stream import OVERHEAD, Stream
 

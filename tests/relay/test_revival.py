@@ -10,8 +10,8 @@ from protocol import envelope, limits
 from protocol import statement as st
 from protocol.envelope import Closed, Statement
 from protocol.identity import Identity, SigningKey
+from protocol.ids import InviteId
 from protocol.membership import Membership
-from protocol.primitives import InviteId
 from relay.core import revival
 
 

@@ -23,9 +23,10 @@ from protocol import statement as st
 from protocol.address import HostPort
 from protocol.envelope import Accepted, Attached, GoingAway, Message, Presence, Refused, Welcome
 from protocol.identity import Identity, SigningKey, hello_content
+from protocol.ids import InviteId
 from protocol.limits import RelayLimits
 from protocol.membership import START, Membership
-from protocol.primitives import InviteId, Label
+from protocol.primitives import Label
 from relay.core.core import Core, Push
 from relay.key import public_key
 from relay.router import CannotListen, Router, monotonic_ms
