@@ -205,6 +205,13 @@ class NotAllowed(Refused):
     sentence = "Your role in the room does not allow that."
 
 
+class MayNotFound(Refused):
+    """The relay's operator lets others found rooms, not this identity."""
+
+    code = "not-a-founder"
+    sentence = "That relay opens no rooms of yours: ask whoever runs it to allow what `backchannel whoami` shows."
+
+
 class FounderStays(NotAllowed):
     """The founder cannot leave, be removed or change roles."""
 

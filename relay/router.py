@@ -16,6 +16,7 @@ import os
 import socket
 import struct
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MethodType, TracebackType
@@ -89,6 +90,7 @@ class Router:
         self._waker.setblocking(False)
         self._waiting.setblocking(False)
         self._stopping = False
+        self._errands: deque[Callable[[], None]] = deque()
         self._leash: int | None = None
         self._context = zmq.Context(io_threads=1)
         self._zap = self._context.socket(zmq.ROUTER)
@@ -174,6 +176,14 @@ class Router:
     def stop(self) -> None:
         """Let ``run`` return soon. May be called from a signal handler or another thread."""
         self._stopping = True
+        self._wake()
+
+    def run_errand(self, errand: Callable[[], None]) -> None:
+        """Have the loop call ``errand`` soon. May be called from a signal handler or another thread."""
+        self._errands.append(errand)
+        self._wake()
+
+    def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._waker.send(b"\0")
 
@@ -224,6 +234,8 @@ class Router:
                 self._introduce()
             elif ready == self._waiting.fileno():
                 self._waiting.recv(64)
+                while self._errands:
+                    self._errands.popleft()()
             elif isinstance(ready, int) and ready == self._leash:
                 self._stopping |= not os.read(ready, 4_096)
         frames = self._take_frames()

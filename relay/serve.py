@@ -21,12 +21,14 @@ from protocol.address import HostPort, RelayAddress
 from protocol.base32 import base32
 from relay import addresses, key
 from relay.core.core import Core
+from relay.founders import BadAllowFile, Founders
 from relay.logs import values
 from relay.router import CannotListen, Router, monotonic_ms
 from relay.service import ServiceManager
 from relay.watch import Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from protocol.limits import RelayLimits
@@ -45,23 +47,28 @@ class Settings:
     key_file: Path | None = None
     leash: int | None = None
     """A descriptor; the relay stops when reading from it comes to its end."""
+    allow: Path | None = None
+    """The file that says who may found rooms; SIGHUP has it read again."""
     all_addresses: bool = False
     """Print every address, not the likeliest alone."""
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal; raise ``BadKeyFile`` or ``CannotListen``."""
+    """Serve until a signal; raise ``BadKeyFile``, ``BadAllowFile`` or ``CannotListen``."""
     bounds = settings.bounds
+    founders = Founders.load(settings.allow) if settings.allow else None
     most = _set_process_limits(bounds)
     secret = _load_key(settings)
     public = key.public_key(secret)
     at = _resolve(settings.bind)
     core = Core(public, secrets.token_bytes(16), bounds, monotonic_ms())
+    core.let_found(founders)
     manager = ServiceManager()
     with closing(manager), Router(core, at, secret, most) as router:
         signal.set_wakeup_fd(router.wakeup_fd, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: router.stop())
+        signal.signal(signal.SIGHUP, _hangup(router, core, settings.allow))
         if settings.leash is not None:
             router.stop_at_end_of(settings.leash)
         watch = Watch(core, router, manager)
@@ -102,6 +109,31 @@ def _hosts(host: str) -> list[str]:
 def _say_stopping(manager: ServiceManager) -> None:
     manager.stopping()
     log.info("stopping")
+
+
+def _hangup(router: Router, core: Core, allow: Path | None) -> Callable[[int, object], None]:
+    """Return what SIGHUP does: it has ``allow`` read again, but stops a relay whose terminal was closed."""
+    terminals = [fd for fd in range(3) if os.isatty(fd)]
+
+    def reload() -> None:
+        if allow is None:
+            log.info("there is no file to read again")
+            return
+        try:
+            founders = Founders.load(allow)
+        except BadAllowFile as error:
+            log.error("who may found rooms stays as it was", extra=values(reason=error.detail))  # noqa: TRY400
+        else:
+            core.let_found(founders)
+            log.info("who may found rooms was read again", extra=values(identities=len(founders)))
+
+    def hangup(_number: int, _frame: object) -> None:
+        if terminals and not any(map(os.isatty, terminals)):
+            router.stop()
+        else:
+            router.run_errand(reload)
+
+    return hangup
 
 
 def _set_process_limits(bounds: RelayLimits) -> int:

@@ -84,6 +84,12 @@ def _parse_bind(_context: click.Context, _: click.Parameter, word: str) -> HostP
 )
 @click.option("--until-eof", is_flag=True, help="Stop when stdin ends: for a program that starts a relay.")
 @click.option("--all-addresses", is_flag=True, help="Print all addresses, a line each, not the likeliest.")
+@click.option(
+    "--allow",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Who may found rooms: ids or fingerprints, one a line; SIGHUP has it read again.  [default: everybody]",
+)
 @limit_options
 def run(
     *,
@@ -95,6 +101,7 @@ def run(
     log_format: Format,
     until_eof: bool,
     all_addresses: bool,
+    allow: Path | None,
     **options: int,
 ) -> None:
     """Run a relay until it is told to stop.
@@ -116,5 +123,6 @@ def run(
             key_file=key_file,
             leash=sys.stdin.fileno() if until_eof else None,
             all_addresses=all_addresses,
+            allow=allow,
         )
     )

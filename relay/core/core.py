@@ -9,7 +9,7 @@ of day is. Several cores may live in one process: nothing here is global, and no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import protocol
@@ -68,6 +68,10 @@ class Core:
     def set_clock(self, time: int, now: int) -> None:
         """Say that it is ``time`` (ms since 1970) at ``now``."""
         self._rooms.offset = time - now
+
+    def let_found(self, founders: Container[PeerId] | None) -> None:
+        """Open rooms of these founders alone from now on, or (None) of everybody; rooms that are open stay open."""
+        self._rooms.founders = founders
 
     # -- what happens ---------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ belongs to the requester or is known to all members: nothing depends on asides b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from typing import TYPE_CHECKING
 
 from protocol import envelope, limits
@@ -20,6 +20,7 @@ from protocol.errors import (
     Banned,
     InviteExpired,
     Malformed,
+    MayNotFound,
     NotAllowed,
     NotMember,
     RateLimited,
@@ -59,6 +60,8 @@ class Rooms:
         self._revival = Revival(now + limits.REVIVAL, bounds.statements * 2, bounds.rooms)
         self.forgotten = 0
         """How many rooms were forgotten: each may come back with an older log, as after a restart."""
+        self.founders: Container[PeerId] | None = None
+        """Whose rooms are opened; None is everybody's."""
         self.loud: dict[RoomId, Room] = {}
         """Rooms that have something to say to everybody."""
         self.offset = 0
@@ -247,8 +250,8 @@ class Rooms:
             if choice.membership:
                 try:
                     self._check_capacity(choice.membership.founder)
-                except TooManyRooms as full:
-                    choice.refused += [(candidate, full) for candidate in choice.accepted]
+                except BackchannelError as reason:
+                    choice.refused += [(candidate, reason) for candidate in choice.accepted]
                 else:
                     self._add(choice.membership, now)
                     self._counts.rooms_restored += 1
@@ -283,6 +286,8 @@ class Rooms:
         candidate.session.accept(candidate.request)
 
     def _check_capacity(self, founder: PeerId) -> None:
+        if self.founders is not None and founder not in self.founders:
+            raise MayNotFound
         if len(self._rooms) >= self._limits.rooms or self._founders[founder] >= self._limits.rooms_per_founder:
             raise TooManyRooms
 

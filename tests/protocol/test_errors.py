@@ -33,6 +33,7 @@ EXIT_CODES = {
     "banned": 6,
     "closed": 6,
     "founder": 6,
+    "not-a-founder": 6,
     "expired": 6,
     "rate": 6,
     "limit": 6,

@@ -84,7 +84,7 @@ def test_when_ready_it_prints_its_address_alone(home):
     assert "Traceback" not in stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_when_told_to(home, number):
     with serving("--bind", "127.0.0.1:0", "--home", home) as (process, _):
         process.send_signal(number)
