@@ -43,7 +43,7 @@ class Moderated:
 
     def person(self, word: str) -> Person:
         """Return the member that a nick, label, id or fingerprint names; raise ``UnknownNick``, ``AmbiguousNick``."""
-        return self._core.roster.find(word)
+        return self._core.roster.people.find(word)
 
     # -- statements ---------------------------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class Moderated:
         roster = self._core.roster
         subject = person.id if person else PeerId(b"")
         answered = roster.alarms.answer(subject, self._link.now())
-        if person and roster.is_impostor(person.id):
-            roster.accept(person.id)
+        if person and roster.people.is_impostor(person.id):
+            roster.people.accept(person.id)
             answered += 1
         return answered

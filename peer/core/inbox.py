@@ -163,7 +163,7 @@ class Inbox:
         unsealed = seal.unseal(message.body, pair.secret, sealing_key(pair.secret))
         if unsealed.sender != message.sender:
             raise CannotOpen("another sender inside")
-        card = self._roster.card_of(unsealed.sender, unsealed.sender_generation)
+        card = self._roster.cards.of(unsealed.sender, unsealed.sender_generation)
         if card is None:
             raise _Wait(("card", unsealed.sender, unsealed.sender_generation))
         route = seal.Route(

@@ -299,9 +299,9 @@ class Outbox:
     def _share(self, chain: SendingChain, peers: Iterable[PeerId], now: int) -> list[Pending]:
         """Seal the chain as it stands for each of ``peers``, unless it has it or has no valid card."""
         keys: list[Pending] = []
-        gone = self._roster.gone()
+        gone = self._roster.restrictions.gone()
         for peer in peers:
-            card = self._roster.card(peer)
+            card = self._roster.cards.newest(peer)
             if peer not in self._shared and peer not in gone and card is not None and not card.expired(now):
                 key = Pending(new_message_id(), chain.share(), peer, now)
                 self._seal(key, peer, now)
@@ -335,12 +335,12 @@ class Outbox:
         pending.bound = bound
 
     def _recipient(self, pending: Pending, to: PeerId, now: int) -> Card:
-        if not self._roster.is_member(to) or to in self._roster.gone():
+        if not self._roster.is_member(to) or to in self._roster.restrictions.gone():
             raise UnknownPeer
         if pending.generation is not None:
-            card = self._roster.card_of(to, pending.generation)
+            card = self._roster.cards.of(to, pending.generation)
         else:
-            card = self._roster.card(to)
+            card = self._roster.cards.newest(to)
             if card is not None and card.expired(now):
                 raise Expired
         if card is None:

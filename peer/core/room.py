@@ -137,7 +137,7 @@ class RoomCore:
         if standing := self.roster.alarms.standing():
             raise AlarmRaised(standing[0].what)
         for peer in to:
-            if self.roster.is_impostor(peer):
+            if self.roster.people.is_impostor(peer):
                 raise IdentityChanged(self.roster.person(peer).label)
 
     def send(self, content: Text | Action, to: Sequence[PeerId], now: int) -> list[MessageId]:
@@ -275,9 +275,9 @@ class RoomCore:
         self._caught_up = True
         self._note_attached(now)
         self.inbox.attached(now)
-        for raw in self.roster.lacking():
+        for raw in self.roster.restrictions.lacking():
             self._restrictions.setdefault(raw, now)
-            if self.roster.was_taken(raw, self._incarnation):
+            if self.roster.restrictions.was_taken(raw, self._incarnation):
                 self._withheld(now)
             self._restoring[self._request(ev.Submit(new_message_id(), self._room.id, raw))] = raw
         if restarted or self._restored:
@@ -375,7 +375,7 @@ class RoomCore:
             self.keys.was_accepted(generation, self._retention, now)
             self.outbox.flush(now)
         elif identifier in self._restoring:
-            self.roster.taken(self._restoring.pop(identifier), self._incarnation)
+            self.roster.restrictions.taken(self._restoring.pop(identifier), self._incarnation)
         elif identifier in self._submitted:
             self._submitted.discard(identifier)
             self._emit(Answered(identifier))
@@ -437,7 +437,7 @@ class RoomCore:
         if self._reading is not Reading.NOTHING and now - self._refreshed >= _REFRESH:
             self._note_attached(now)
         if self._restrictions:
-            lacking = set(self.roster.lacking())
+            lacking = set(self.roster.restrictions.lacking())
             self._restrictions = {raw: since for raw, since in self._restrictions.items() if raw in lacking}
         for raw, since in list(self._restrictions.items()):
             if now - max(since, self._attached_since) >= limits.UNRESOLVED:

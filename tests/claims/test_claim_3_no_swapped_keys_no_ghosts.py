@@ -366,4 +366,4 @@ def test_an_older_card_is_no_alarm_and_nobody_seals_to_it(company: Company):
     c.alice.starts(Reading.LIVE)
     c.world.core.says(c.alice.id, ev.Card(c.world.room, old))
     c.world.runs()
-    assert c.alice.core.roster.card(c.bob.id).generation == c.bob.core.keys.newest().generation
+    assert c.alice.core.roster.cards.newest(c.bob.id).generation == c.bob.core.keys.newest().generation

@@ -28,7 +28,7 @@ def room():
 
 def aside(sender: Person, to: Person, content: Content, counter: int) -> ev.Message:
     """Make what the relay would deliver of an aside with a counter of the sender's choice."""
-    pair, card, message = sender.core.keys.accepted(), sender.core.roster.card(to.id), new_message_id()
+    pair, card, message = sender.core.keys.accepted(), sender.core.roster.cards.newest(to.id), new_message_id()
     route = seal.Route(
         room=sender.room_id,
         message=message,
@@ -91,7 +91,7 @@ def test_a_member_fills_no_profile_with_cards(room):
         key = cards.sealing_key(cards.new_sealing_secret())
         alice.core.roster.take_card(cards.make(chuck.identity, world.room, world.now + n, key, nick), alice.now)
     assert rows(alice, "cards") <= limits.CARDS + 2
-    assert alice.core.roster.card(chuck.id).generation == world.now + 199
+    assert alice.core.roster.cards.newest(chuck.id).generation == world.now + 199
 
 
 def test_a_member_fills_no_profile_with_chains(room, monkeypatch):

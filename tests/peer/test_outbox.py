@@ -561,7 +561,7 @@ def test_asides_to_a_nick_that_was_anothers_stop_until_it_is_accepted(company):
         c.alice.whispers("bob2", "psst")
     c.alice.says("hi")
     assert impostor.hears() == ["alice: hi"]
-    c.alice.core.roster.accept(impostor.id)
+    c.alice.core.roster.people.accept(impostor.id)
     c.alice.whispers("bob2", "psst")
     assert impostor.hears() == ["alice whispers: psst"]
 

@@ -369,7 +369,7 @@ def test_cards_of_who_is_away_come_back_with_a_member(company):
     c.alice.process.connects()
     c.world.passes(limits.REVIVAL + 1_000)
     (dave,) = c.world.join("dave")
-    assert dave.core.roster.card(c.bob.id) is not None
+    assert dave.core.roster.cards.newest(c.bob.id) is not None
     dave.whispers("bob", "we have not met")
     c.alice.whispers("bob", "psst")
     c.bob.process.reconnects()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from peer.core.events import EventKind, Reading
-from peer.core.roster import fold_nick
+from peer.core.people import fold_nick
 from protocol import card as cards
 from protocol import envelope as ev
 from protocol import identity, limits, names
@@ -255,9 +255,9 @@ def test_the_newest_card_counts_and_an_older_one_is_no_alarm(company):
     old = c.alice.core.keys.newest().card
     c.world.passes(limits.CARD_ROTATION + 1_000)
     new = c.alice.core.keys.newest()
-    assert c.bob.core.roster.card(c.alice.id).generation == new.generation
+    assert c.bob.core.roster.cards.newest(c.alice.id).generation == new.generation
     show(c.bob, old)
-    assert c.bob.core.roster.card(c.alice.id).generation == new.generation
+    assert c.bob.core.roster.cards.newest(c.alice.id).generation == new.generation
     assert c.bob.alarms() == []
 
 
@@ -266,7 +266,7 @@ def test_two_cards_of_one_generation_the_first_stands_and_its_owner_is_named(com
     c = company
     mine = c.chuck.core.keys.newest()
     show(c.bob, forged_card(c.world, c.chuck, generation=mine.generation))
-    assert c.bob.core.roster.card(c.chuck.id).raw == mine.card
+    assert c.bob.core.roster.cards.newest(c.chuck.id).raw == mine.card
     assert c.bob.alarmed() == ["card chuck"]
 
 
@@ -295,14 +295,14 @@ def test_a_forged_or_altered_card_is_the_relays_lie(company):
     raw = c.bob.core.keys.newest().card
     show(c.alice, raw[:120] + bytes([raw[120] ^ 1]) + raw[121:])
     assert c.alice.alarmed() == ["card"]
-    assert c.alice.core.roster.card(c.bob.id).raw == raw
+    assert c.alice.core.roster.cards.newest(c.bob.id).raw == raw
 
 
 def test_a_card_of_another_room_is_refused(company):
     """Attack 18."""
     c = company
     show(c.bob, forged_card(c.world, c.chuck, generation=c.chuck.now + 1, room=b"o" * 32))
-    assert c.bob.core.roster.card(c.chuck.id).raw == c.chuck.core.keys.newest().card
+    assert c.bob.core.roster.cards.newest(c.chuck.id).raw == c.chuck.core.keys.newest().card
     assert c.bob.alarmed() == ["card chuck"]
 
 
@@ -310,7 +310,7 @@ def test_a_card_from_the_future_is_not_taken_and_no_alarm(company):
     """Whose clock is a few minutes behind the relay's sees cards that the relay may show."""
     c = company
     show(c.bob, forged_card(c.world, c.chuck, generation=c.bob.now + limits.CARD_AHEAD + 1))
-    assert c.bob.core.roster.card(c.chuck.id).raw == c.chuck.core.keys.newest().card
+    assert c.bob.core.roster.cards.newest(c.chuck.id).raw == c.chuck.core.keys.newest().card
     assert c.bob.alarms() == []
 
 
@@ -321,7 +321,7 @@ def test_a_card_of_somebody_who_never_belonged_is_an_alarm_and_is_not_taken(comp
     stranger.room_id = c.world.room
     stranger._adds_room(c.world.room, c.alice.room.secret)
     show(c.bob, forged_card(c.world, stranger))
-    assert c.bob.core.roster.card(stranger.id) is None
+    assert c.bob.core.roster.cards.newest(stranger.id) is None
     assert c.bob.alarmed() == ["card"]
 
 
@@ -338,13 +338,13 @@ def test_people_are_found_by_nick_label_fingerprint_and_id(company):
     c = company
     roster = c.alice.core.roster
     for word in ("bob", "BOB", identity.fingerprint(c.bob.id), identity.id_text(c.bob.id).upper()):
-        assert roster.find(word).id == c.bob.id
+        assert roster.people.find(word).id == c.bob.id
     for word in ("dave", "", "bob~", "~", identity.fingerprint(Identity.generate().id)):
         if word == "bob~":
-            assert roster.find(word).id == c.bob.id
+            assert roster.people.find(word).id == c.bob.id
             continue
         with pytest.raises(UnknownNick):
-            roster.find(word)
+            roster.people.find(word)
 
 
 def test_namesakes_are_told_apart_by_as_much_of_their_ids_as_it_takes(company):
@@ -355,10 +355,10 @@ def test_namesakes_are_told_apart_by_as_much_of_their_ids_as_it_takes(company):
     assert len(labels) == 2
     for label, peer in labels.items():
         assert "~" in label
-        assert roster.find(label).id == peer
+        assert roster.people.find(label).id == peer
     for word in ("sam", "Sam", "SAM"):
         with pytest.raises(AmbiguousNick):
-            roster.find(word)
+            roster.people.find(word)
 
 
 def test_a_suffix_grows_until_it_is_unique(company, monkeypatch):
@@ -368,7 +368,7 @@ def test_a_suffix_grows_until_it_is_unique(company, monkeypatch):
     original = identity.id_text
     monkeypatch.setattr(identity, "id_text", lambda peer: texts.get(peer) or original(peer))
     roster = c.bob.core.roster
-    roster._labels = None
+    roster.people.changed()
     assert {roster.person(p.id).label.split("~")[1] for p in (first, second)} == {"abcdefgh", "abcdefgi"}
 
 
@@ -380,9 +380,9 @@ def test_a_nick_shaped_like_an_id_or_fingerprint_or_label_never_passes_for_one(c
     for shape in shapes:
         joins_as(c, shape, reads=False)
     roster = c.alice.core.roster
-    assert roster.find(identity.fingerprint(c.bob.id)).id == c.bob.id
-    assert roster.find(identity.id_text(c.bob.id)).id == c.bob.id
-    assert roster.find(f"bob~{short}").id == c.bob.id
+    assert roster.people.find(identity.fingerprint(c.bob.id)).id == c.bob.id
+    assert roster.people.find(identity.id_text(c.bob.id)).id == c.bob.id
+    assert roster.people.find(f"bob~{short}").id == c.bob.id
     assert roster.person(c.bob.id).label == "bob"
 
 
@@ -393,13 +393,13 @@ def test_a_nick_that_only_looks_different_is_the_same_nick(company, nick):
     c.bob.leaves()
     impostor = joins_as(c, nick)
     roster = c.alice.core.roster
-    assert roster.is_impostor(impostor.id)
+    assert roster.people.is_impostor(impostor.id)
     assert "~" in roster.person(impostor.id).label
     assert [e.kind for e in c.alice.process.told if e.kind is EventKind.KEY_CHANGED] == [EventKind.KEY_CHANGED]
     again = c.alice.starts(Reading.LIVE)
-    assert again.core.roster.is_impostor(impostor.id)
-    roster.accept(impostor.id)
-    assert not roster.is_impostor(impostor.id)
+    assert again.core.roster.people.is_impostor(impostor.id)
+    roster.people.accept(impostor.id)
+    assert not roster.people.is_impostor(impostor.id)
 
 
 def test_who_comes_back_with_the_same_identity_is_no_impostor(company):
@@ -407,7 +407,7 @@ def test_who_comes_back_with_the_same_identity_is_no_impostor(company):
     c.bob.leaves()
     c.bob.processes.clear()
     c.bob.enters(c.alice.invites())
-    assert not c.alice.core.roster.is_impostor(c.bob.id)
+    assert not c.alice.core.roster.people.is_impostor(c.bob.id)
 
 
 def test_a_nick_that_cannot_be_read_is_shown_as_an_unnamed_member(company):
