@@ -1,4 +1,4 @@
-"""What comes in: open it, hold its anchor against the log, see whether it is new, and hand it on.
+"""What comes in: have it opened, hold its anchor against the log, see whether it is new, and hand it on.
 
 A message whose card, chain or head is not here yet waits; one that cannot be opened is *missed*, and named. What was
 seen is recorded before it is shown, in the transaction that the caller holds around a frame. Who sent a message, and
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from peer.core.alarms import AlarmKind
 from peer.core.commands import Emit, Show
 from peer.core.events import Event, EventKind, Message, Reading
 from peer.core.gaps import ASIDES, Gaps
+from peer.core.opening import Arrival, Opened, Opener, Wait
 from peer.core.outbox import Outbox
 from peer.core.roster import Roster
 from peer.keys import Keys
@@ -23,11 +23,10 @@ from peer.store import Room, Store
 from peer.text import safe_text
 from protocol import chain as ch
 from protocol import envelope as ev
-from protocol import limits, seal
-from protocol.card import sealing_key
-from protocol.content import Action, Ask, ChainKey, Content, Receipt, Text
-from protocol.errors import BackchannelError, CannotOpen, NoKey
-from protocol.ids import Anchor, ChainId, MessageId, PeerId
+from protocol import limits
+from protocol.content import Action, Ask, ChainKey, Receipt, Text
+from protocol.errors import BackchannelError, CannotOpen
+from protocol.ids import Anchor, MessageId, PeerId
 from protocol.membership import Membership
 
 _STREAMS: Final = 16_384
@@ -41,47 +40,6 @@ _UNREAD: Final = b"missed"
 """With the message's id, the stream of what could not be opened: nothing of it is proven, so it stands for nothing."""
 
 
-class _Wait(Exception):
-    """Something that opens the message is not here yet."""
-
-    def __init__(self, why: tuple[object, ...]) -> None:
-        super().__init__()
-        self.why = why
-
-
-@dataclass(slots=True, eq=False)
-class _Arrival:
-    """A delivery, and how it came."""
-
-    message: ev.Message
-    since: int
-    backlog: bool
-    """It was retained before this process attached for the first time."""
-    incarnation: bytes
-    """Of the relay that delivered it: heads belong to one."""
-    why: tuple[object, ...] = ()
-    """What it waits for."""
-    asked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A message, opened: all of this was authenticated by its sender."""
-
-    sender: PeerId
-    stream: bytes
-    counter: int
-    given_up: int
-    anchor: Anchor
-    sent_at: int
-    content: Content
-    generation: int = 0
-    """Of one's own card, if it is an aside: as long as its key lives, a replay must be known."""
-    sender_generation: int = 0
-    made_at: int | None = None
-    """Where its chain was made, if it is a room message."""
-
-
 class Inbox:
     """The messages of one room, as one process reads them."""
 
@@ -89,9 +47,10 @@ class Inbox:
         self, store: Store, room: Room, keys: Keys, roster: Roster, outbox: Outbox, emit: Emit, reading: Reading
     ) -> None:
         """Read as ``reading`` says."""
-        self._store, self._room, self._keys, self._roster = store, room, keys, roster
+        self._store, self._room, self._roster = store, room, roster
         self._outbox, self._emit, self._reading = outbox, emit, reading
-        self._waiting: list[_Arrival] = []
+        self._opener = Opener(store, room, keys, roster.cards, roster.me)
+        self._waiting: list[Arrival] = []
         self._handled: dict[tuple[bytes, bytes], tuple[int, bytes]] = {}
         """When each message was taken, and under which incarnation of the relay."""
         self._forgot_at = 0
@@ -135,19 +94,19 @@ class Inbox:
         if handled and handled[1] == self._incarnation:
             self._say(EventKind.DUPLICATE, "sent a message that was shown already again", PeerId(message.sender))
             return
-        self._try(_Arrival(message, now, backlog, self._incarnation), now)
+        self._try(Arrival(message, now, backlog, self._incarnation), now)
 
-    def _try(self, arrival: _Arrival, now: int) -> None:
+    def _try(self, arrival: Arrival, now: int) -> None:
         try:
             self._take(arrival, now)
-        except _Wait as wait:
+        except Wait as wait:
             arrival.why = wait.why
             self._keep_waiting(arrival, now)
         except BackchannelError as error:
             self._missed(arrival.message, error.code, now)
 
-    def _take(self, arrival: _Arrival, now: int) -> None:
-        opened = self._open_aside(arrival.message) if arrival.message.direct else self._open_room(arrival, now)
+    def _take(self, arrival: Arrival, now: int) -> None:
+        opened = self._open(arrival, now)
         if not self._stands(opened, arrival, now):
             return
         if self._reading is not Reading.NOTHING:
@@ -155,69 +114,26 @@ class Inbox:
         elif isinstance(opened.content, Receipt):
             self._outbox.received(opened.content.message, opened.sender)
 
-    def _open_aside(self, message: ev.Message) -> _Opened:
-        generation = seal.recipient_generation(message.body)
-        pair = self._keys.generation(generation)
-        if pair is None:
-            raise NoKey
-        unsealed = seal.unseal(message.body, pair.secret, sealing_key(pair.secret))
-        if unsealed.sender != message.sender:
-            raise CannotOpen("another sender inside")
-        card = self._roster.cards.of(unsealed.sender, unsealed.sender_generation)
-        if card is None:
-            raise _Wait(("card", unsealed.sender, unsealed.sender_generation))
-        route = seal.Route(
-            room=self._room.id,
-            message=MessageId(message.id),
-            sender=unsealed.sender,
-            sender_generation=unsealed.sender_generation,
-            recipient=self._roster.me,
-            recipient_generation=generation,
-        )
-        aside = seal.open_box(unsealed, route, pair.secret, card.sealing_key)
-        return _Opened(
-            sender=unsealed.sender,
-            stream=ASIDES,
-            counter=aside.counter,
-            given_up=aside.given_up,
-            anchor=aside.anchor,
-            sent_at=aside.sent_at,
-            content=aside.content,
-            generation=generation,
-            sender_generation=unsealed.sender_generation,
-        )
-
-    def _open_room(self, arrival: _Arrival, now: int) -> _Opened:
+    def _open(self, arrival: Arrival, now: int) -> Opened:
         message = arrival.message
-        head = ch.header(message.body)
-        received = self._chain(head.chain)
-        if received is None:
+        if message.direct:
+            return self._opener.aside(message)
+        try:
+            return self._opener.room(message)
+        except Wait:
             # who is cut out of the sender's view never gets the chain, but is to learn of the other view
-            self._hold_against_log(PeerId(message.sender), head.anchor, arrival, now)
-            raise _Wait(("chain", head.chain))
-        if received.sender != message.sender:
-            raise CannotOpen("another sender's chain")
-        inside = received.open(message.body, MessageId(message.id))
-        return _Opened(
-            sender=received.sender,
-            stream=head.chain,
-            counter=head.counter,
-            given_up=0,
-            anchor=head.anchor,
-            sent_at=inside.sent_at,
-            content=inside.content,
-            made_at=received.state.made_at,
-        )
+            self._hold_against_log(PeerId(message.sender), ch.header(message.body).anchor, arrival, now)
+            raise
 
-    def _hold_against_log(self, sender: PeerId, anchor: Anchor, arrival: _Arrival, now: int) -> Membership:
+    def _hold_against_log(self, sender: PeerId, anchor: Anchor, arrival: Arrival, now: int) -> Membership:
         """Compare the log that ``sender`` folded with one's own.
 
-        Raise ``_Wait`` if it is ahead, an alarm if it differs: but not if a restart of the relay came between.
+        Raise ``Wait`` if it is ahead, an alarm if it differs: but not if a restart of the relay came between.
         """
         membership = self._roster.membership
         agrees = membership.agrees(anchor) if membership else None
         if membership is None or agrees is None:
-            raise _Wait(("head", anchor.index))
+            raise Wait(("head", anchor.index))
         if not agrees and arrival.incarnation != self._incarnation:
             raise CannotOpen("from before the relay was restarted")
         if not agrees:
@@ -227,12 +143,12 @@ class Inbox:
             raise CannotOpen("from another view of the room")
         return membership
 
-    def _stands(self, opened: _Opened, arrival: _Arrival, now: int) -> bool:
-        """Hold a message against the log: say whether it counts; raise ``_Wait``, ``CannotOpen``."""
+    def _stands(self, opened: Opened, arrival: Arrival, now: int) -> bool:
+        """Hold a message against the log: say whether it counts; raise ``Wait``, ``CannotOpen``."""
         membership = self._hold_against_log(opened.sender, opened.anchor, arrival, now)
         me = membership.members.get(self._roster.me)
         if me is None:
-            raise _Wait(("head", opened.anchor.index))
+            raise Wait(("head", opened.anchor.index))
         if opened.anchor.index < me.since:
             return False
         if not membership.was_member(opened.sender, opened.anchor.index):
@@ -243,7 +159,7 @@ class Inbox:
             raise CannotOpen("on a chain from before a removal")
         return True
 
-    def _record(self, arrival: _Arrival, opened: _Opened, now: int) -> None:
+    def _record(self, arrival: Arrival, opened: Opened, now: int) -> None:
         """Note that a message came, and carry out and show what is new about it to this process."""
         message = arrival.message
         known = self._store.row(
@@ -268,7 +184,7 @@ class Inbox:
                 self._say(EventKind.REORDERED, "sent the next message before one that was shown already", opened.sender)
             self._show(message, opened, opened.content)
 
-    def _overtakes(self, opened: _Opened) -> bool:
+    def _overtakes(self, opened: Opened) -> bool:
         """Say whether a later message of its stream was shown before this one."""
         stream = (opened.sender, opened.stream)
         latest = self._latest.pop(stream, -1)
@@ -277,7 +193,7 @@ class Inbox:
             del self._latest[next(iter(self._latest))]
         return opened.counter < latest
 
-    def _see(self, message: ev.Message, opened: _Opened, now: int) -> bool:
+    def _see(self, message: ev.Message, opened: Opened, now: int) -> bool:
         """Record a message; say False if another one had its counter."""
         self._store.write(
             "DELETE FROM seen WHERE room = ? AND sender = ? AND message = ?", self._room.id, opened.sender, message.id
@@ -289,7 +205,7 @@ class Inbox:
         )
         return bool(new)
 
-    def _is_wanted(self, arrival: _Arrival, known: sqlite3.Row | None, now: int) -> bool:
+    def _is_wanted(self, arrival: Arrival, known: sqlite3.Row | None, now: int) -> bool:
         """Say whether this process shows a text; ``known``: another process of the profile, or an earlier one, saw it.
 
         What is neither retained nor first seen since this process started is a replay, and nothing that waits for one.
@@ -306,7 +222,7 @@ class Inbox:
             )
         return False
 
-    def _carry_out(self, message: ev.Message, opened: _Opened, now: int, *, new: bool) -> None:
+    def _carry_out(self, message: ev.Message, opened: Opened, now: int, *, new: bool) -> None:
         """Do what a message asks for: what one process waits for may have been ``new`` to another."""
         match opened.content:
             case Receipt():
@@ -322,7 +238,7 @@ class Inbox:
                 generation = opened.sender_generation
                 self._outbox.receipt(MessageId(message.id), opened.sender, generation, now, due)
 
-    def _show(self, message: ev.Message, opened: _Opened, content: Text | Action) -> None:
+    def _show(self, message: ev.Message, opened: Opened, content: Text | Action) -> None:
         membership = self._roster.membership
         late = opened.made_at is not None and membership is not None and membership.last_departure > opened.anchor.index
         shown = Message(
@@ -341,33 +257,12 @@ class Inbox:
 
     # -- chains -------------------------------------------------------------------------------------------------------
 
-    def _chain(self, chain: ChainId) -> ch.ReceivedChain | None:
-        row = self._store.row(
-            "SELECT sender, key, counter, verify_key, made_at, previous, previous_count FROM chains "
-            "WHERE room = ? AND id = ?",
-            *(self._room.id, chain),
-        )
-        if row is None:
-            return None
-        sender, *state = row
-        return ch.ReceivedChain(self._room.id, PeerId(sender), ChainKey(*state))
-
     def _take_chain(self, sender: PeerId, state: ChainKey, now: int) -> None:
-        """Store a chain as it was received; a known one is never replaced or rewound."""
-        chain = ch.ReceivedChain(self._room.id, sender, state)
-        self._store.write(
-            "INSERT OR IGNORE INTO chains VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(self._room.id, chain.id, sender, state.key, state.counter, state.verify_key, state.made_at),
-            *(state.previous, state.previous_count, now + limits.CHAIN_LIFE + self._retention),
-        )
-        self._store.write(
-            "DELETE FROM chains WHERE room = ? AND sender = ? AND dies_at < (SELECT dies_at FROM chains "
-            "WHERE room = ? AND sender = ? ORDER BY dies_at DESC LIMIT 1 OFFSET ?)",
-            *(self._room.id, sender, self._room.id, sender, limits.CHAINS),
-        )
-        self.gaps.follow(sender, chain.id, state.counter, now)
+        """Keep a chain, and open what waited for it."""
+        chain = self._opener.keep_chain(sender, state, now + limits.CHAIN_LIFE + self._retention)
+        self.gaps.follow(sender, chain, state.counter, now)
         self.gaps.ended(sender, state.previous, state.previous_count, now)
-        self.retry(("chain", chain.id), now)
+        self.retry(("chain", chain), now)
 
     def _missed(self, message: ev.Message, reason: str, now: int) -> None:
         """Tell once that a message came which cannot be read."""
@@ -389,7 +284,7 @@ class Inbox:
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
-    def _keep_waiting(self, waiting: _Arrival, now: int) -> None:
+    def _keep_waiting(self, waiting: Arrival, now: int) -> None:
         if self._reading is Reading.NOTHING and not waiting.message.direct:
             return
         self._want(waiting)
@@ -397,7 +292,7 @@ class Inbox:
         if len(self._waiting) > _WAITING:
             self._missed(self._waiting.pop(0).message, "too-many", now)
 
-    def _want(self, waiting: _Arrival) -> None:
+    def _want(self, waiting: Arrival) -> None:
         if waiting.why[0] == "card":
             _, peer, generation = waiting.why
             self.want_card(peer, generation)  # type: ignore[arg-type]  # as it was put in
@@ -412,10 +307,10 @@ class Inbox:
         for waiting in self._pick(lambda waiting: waiting.why == ("card", peer, generation)):
             self._missed(waiting.message, "no-key", now)
 
-    def _pick(self, wanted: Callable[[_Arrival], bool]) -> list[_Arrival]:
+    def _pick(self, wanted: Callable[[Arrival], bool]) -> list[Arrival]:
         """Return, and wait no longer for, those that are ``wanted``."""
-        picked: list[_Arrival] = []
-        rest: list[_Arrival] = []
+        picked: list[Arrival] = []
+        rest: list[Arrival] = []
         for waiting in self._waiting:
             (picked if wanted(waiting) else rest).append(waiting)
         self._waiting = rest
@@ -448,7 +343,7 @@ class Inbox:
                 self._outbox.ask(waiting.why[1], PeerId(waiting.message.sender), now)  # type: ignore[arg-type]
             waiting.asked = True
 
-    def _give_up(self, waiting: _Arrival, now: int) -> None:
+    def _give_up(self, waiting: Arrival, now: int) -> None:
         """End the waiting of a message: what its sender knows of the room, an honest relay would have shown by now."""
         sender = PeerId(waiting.message.sender)
         unknown = waiting.why[0] == "head" or not self._roster.belonged(sender)

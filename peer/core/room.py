@@ -15,6 +15,7 @@ from peer.core.commands import Answered, Command, Ended, Ready, Show, Transmit
 from peer.core.events import Reading
 from peer.core.inbox import Inbox
 from peer.core.outbox import Outbox
+from peer.core.publication import Publication
 from peer.core.roster import Roster
 from peer.keys import Keys, bury
 from peer.store import Room, Store
@@ -92,9 +93,7 @@ class RoomCore:
         self._caught_up = False
         """Whether the backlog of the first attachment is over."""
         self._restored = False
-        self._shown_cards: dict[PeerId, int] = {}
-        """Generations of the cards that the relay showed on this attachment."""
-        self._publishing: dict[bytes, int] = {}
+        self._publication = Publication(room, self.keys, self.roster, self._request, rotates=self._publishes)
         self._fetching: dict[bytes, tuple[PeerId, int]] = {}
         self._submitted: set[bytes] = set()
         self._restrictions: dict[bytes, int] = {}
@@ -181,7 +180,7 @@ class RoomCore:
     def _attach(self) -> None:
         anchor, (room_cursor, aside_cursor) = self.roster.anchor, self._cursors
         self.roster.abandon()
-        self._shown_cards.clear()
+        self._publication.attaching()
         request = ev.Attach(
             new_message_id(), self._room.id, self._present, anchor.index, anchor.head, room_cursor, aside_cursor
         )
@@ -195,7 +194,7 @@ class RoomCore:
         for identifier in self._submitted:
             self._emit(Answered(identifier, Gone()))
         self._submitted.clear()
-        self._publishing.clear()
+        self._publication.disconnected()
         self._restoring.clear()
         self._fetching.clear()
 
@@ -281,8 +280,8 @@ class RoomCore:
                 self._withheld(now)
             self._restoring[self._request(ev.Submit(new_message_id(), self._room.id, raw))] = raw
         if restarted or self._restored:
-            self._bring_back_cards(now)
-        self._publish(now)
+            self._publication.bring_back(now)
+        self._publication.publish(now)
         self.outbox.attached(welcome.incarnation, now)
         if self._reading is not Reading.NOTHING and not self._told:
             self._told = True
@@ -318,7 +317,7 @@ class RoomCore:
         card = self.roster.take_card(raw, now, asked=raw[:32] in {peer for peer, _ in self._fetching.values()})
         if card is None:
             return
-        self._shown_cards[card.owner] = max(card.generation, self._shown_cards.get(card.owner, 0))
+        self._publication.shown(card)
         if card.owner == self.roster.me:
             self._own_card(card.generation, now)
         self.inbox.retry(("card", card.owner, card.generation), now)
@@ -335,28 +334,6 @@ class RoomCore:
     def _retention(self) -> int:
         return self._welcome.retention_s * limits.SECOND if self._welcome else limits.RETENTION_CAP
 
-    def _publish(self, now: int) -> None:
-        """Rotate when due, and see to it that the relay has the newest card.
-
-        A one-shot ``send`` never rotates; but where the relay has forgotten the card, nobody who came since could open
-        what it sends.
-        """
-        pair = self.keys.rotate(now) if self._publishes else self.keys.accepted()
-        if pair is None:
-            return
-        lacking = self._shown_cards.get(self.roster.me, 0) < pair.generation
-        if lacking and pair.generation not in self._publishing.values():
-            identifier = self._request(ev.Publish(new_message_id(), self._room.id, pair.card))
-            self._publishing[identifier] = pair.generation
-
-    def _bring_back_cards(self, now: int) -> None:
-        """After the relay forgot the room, submit the newest cards that it lacks."""
-        for card in self.roster.newest_cards():
-            if not card.expired(now) and self._shown_cards.get(card.owner, 0) < card.generation:
-                identifier = self._request(ev.Publish(new_message_id(), self._room.id, card.raw))
-                if card.owner == self.roster.me:
-                    self._publishing[identifier] = card.generation
-
     def _fetch_card(self, peer: PeerId, generation: int) -> None:
         if (peer, generation) not in self._fetching.values():
             identifier = self._request(ev.Fetch(new_message_id(), self._room.id, peer, generation))
@@ -369,9 +346,7 @@ class RoomCore:
             return
         if identifier == self._opening_id:
             self._opened()
-        if identifier in self._publishing:
-            generation = self._publishing.pop(identifier)
-            self._shown_cards[self.roster.me] = max(generation, self._shown_cards.get(self.roster.me, 0))
+        if (generation := self._publication.accepted(identifier)) is not None:
             self.keys.was_accepted(generation, self._retention, now)
             self.outbox.flush(now)
         elif identifier in self._restoring:
@@ -403,7 +378,7 @@ class RoomCore:
             self.inbox.unavailable(peer, generation, now)
         else:
             self._restoring.pop(identifier, None)
-            self._publishing.pop(identifier, None)
+            self._publication.refused(identifier)
 
     def _opened(self) -> None:
         self._opening, self._opening_id, self.waiting_for = None, b"", None
@@ -433,7 +408,7 @@ class RoomCore:
             if self.waiting_for and self._opened_at is not None and now - self._opened_at >= _REOPEN:
                 self._begin(now)
             return
-        self._publish(now)
+        self._publication.publish(now)
         if self._reading is not Reading.NOTHING and now - self._refreshed >= _REFRESH:
             self._note_attached(now)
         if self._restrictions:
