@@ -14,7 +14,8 @@ from typing import Final, NoReturn
 
 import click
 
-from protocol.errors import BackchannelError
+from protocol.errors import BackchannelError, UsageError
+from relay.cli.installing import install_service
 from relay.cli.serving import run
 
 PROGRAM: Final = "backchannel-relay"
@@ -32,6 +33,7 @@ def command(context: click.Context) -> None:
 
 
 command.add_command(run)
+command.add_command(install_service)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else PROGRAM
         _fail(f"{error.format_message().rstrip('.')}: see `{path} --help`.", error.exit_code)
+    except UsageError as error:
+        _fail(f"{error.detail[:1].upper()}{error.detail[1:]}.", error.exit_code)
     except BackchannelError as error:
         _fail(str(error), error.exit_code)
     except Exception as error:
