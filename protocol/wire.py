@@ -50,6 +50,8 @@ def unpack(data: bytes, most: int) -> tuple[object, ...]:
     arrays = list(unpack_all(data, most))
     if len(arrays) != 1:
         raise Malformed("not one array")
+    if not _shallow(arrays[0], limits.DEPTH):
+        raise Malformed("too deep")
     return arrays[0]
 
 
@@ -57,7 +59,8 @@ def unpack_all(data: bytes, most: int, each: int | None = None) -> Iterator[tupl
     """Yield the arrays that stand back to back in ``data``, at most ``most`` bytes, and at most ``each`` in one array.
 
     Raise ``Malformed`` at the first byte that is not part of a whole array, after having yielded what stood before it,
-    and ``TooLarge`` at an array that is longer than it may be.
+    and ``TooLarge`` at an array that is longer than it may be. How deep each is nested is left to the checks of its
+    fields, of which none takes an array within an array.
     """
     if len(data) > most:
         raise TooLarge
@@ -72,8 +75,6 @@ def unpack_all(data: bytes, most: int, each: int | None = None) -> Iterator[tupl
                 raise TooLarge
             if type(value) is not tuple:
                 raise Malformed("not an array")
-            if not _shallow(value, limits.DEPTH):
-                raise Malformed("too deep")
             yield value
     except _DAMAGED as error:
         raise Malformed(type(error).__name__) from None
@@ -161,4 +162,6 @@ def fields(values: tuple[object, ...], checks: tuple[Check[object], ...]) -> tup
     """Check each of ``values`` by the check at its place; raise ``Malformed`` when one, or their number, is wrong."""
     if len(values) != len(checks):
         raise Malformed(f"{len(values)} fields instead of {len(checks)}")
-    return tuple(check(value) for check, value in zip(checks, values, strict=True))
+    for check, value in zip(checks, values, strict=True):
+        check(value)
+    return values
