@@ -14,7 +14,7 @@ from typing import ClassVar, Final, Self, TypeVar
 
 from protocol import limits, wire
 from protocol.errors import Malformed, TooLarge
-from protocol.primitives import ID_SIZE, MESSAGE_ID_SIZE, PeerId, RoomId
+from protocol.ids import PeerId, RoomId
 from protocol.wire import Check, boolean, exactly, optional, several, upto
 
 _ID: Final = exactly(32)
@@ -185,10 +185,10 @@ class Post(Request):
             raise Malformed("fields") from None
         if (
             type(name) is bytes
-            and len(name) == MESSAGE_ID_SIZE
+            and len(name) == 16
             and type(room) is bytes
-            and len(room) == ID_SIZE
-            and (to is None or (type(to) is bytes and len(to) == ID_SIZE))
+            and len(room) == 32
+            and (to is None or (type(to) is bytes and len(to) == 32))
             and type(index) is int
             and 0 <= index < limits.COUNTER
             and type(flags) is int

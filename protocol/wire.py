@@ -8,7 +8,7 @@ extensions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgpack
 
@@ -22,19 +22,16 @@ _PACK = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 _DAMAGED = (msgpack.exceptions.UnpackException, ValueError, TypeError, RecursionError)
 
 
-def _unpacker(size: int) -> msgpack.Unpacker:
-    return msgpack.Unpacker(
-        None,
-        use_list=False,
-        raw=False,
-        strict_map_key=True,
-        max_buffer_size=size,
-        max_array_len=limits.FRAME_ENVELOPES,
-        max_map_len=0,
-        max_ext_len=0,
-        max_bin_len=size,
-        max_str_len=size,
-    )
+_BOUNDS: Final[dict[str, object]] = {
+    "use_list": False,
+    "raw": False,
+    "strict_map_key": True,
+    "max_array_len": limits.FRAME_ENVELOPES,
+    "max_map_len": 0,
+    "max_ext_len": 0,
+    "max_bin_len": limits.FRAME,
+    "max_str_len": limits.FRAME,
+}
 
 
 def pack(*values: object) -> bytes:
@@ -64,20 +61,33 @@ def unpack_all(data: bytes, most: int, each: int | None = None) -> Iterator[tupl
     """
     if len(data) > most:
         raise TooLarge
-    unpacker = _unpacker(max(len(data), 1))
-    place, end, longest = 0, len(data), each or most
     try:
-        unpacker.feed(data)
+        yield _checked(msgpack.unpackb(data, **_BOUNDS), len(data), each)
+    except msgpack.ExtraData:  # there are several: a reader of its own is worth its making only then
+        yield from _unpack_several(data, each)
+    except _DAMAGED as error:
+        raise Malformed(type(error).__name__) from None
+
+
+def _unpack_several(data: bytes, each: int | None) -> Iterator[tuple[object, ...]]:
+    unpacker = msgpack.Unpacker(None, max_buffer_size=len(data), **_BOUNDS)
+    unpacker.feed(data)
+    place, end = 0, len(data)
+    try:
         while place < end:
             value = unpacker.unpack()
             begun, place = place, unpacker.tell()
-            if place - begun > longest:
-                raise TooLarge
-            if type(value) is not tuple:
-                raise Malformed("not an array")
-            yield value
+            yield _checked(value, place - begun, each)
     except _DAMAGED as error:
         raise Malformed(type(error).__name__) from None
+
+
+def _checked(value: object, size: int, each: int | None) -> tuple[object, ...]:
+    if each is not None and size > each:
+        raise TooLarge
+    if type(value) is not tuple:
+        raise Malformed("not an array")
+    return value
 
 
 def _shallow(value: tuple[object, ...], depth: int) -> bool:

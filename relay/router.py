@@ -121,6 +121,8 @@ class Router:
         """Connections whose TCP connection is not known: the descriptor that their first frame named, and when."""
         self._doomed: list[tuple[int, bytes]] = []
         self._dead: dict[bytes, int] = {}
+        self._gone: list[bytes] = []
+        """Connections that are no more, which the core has not been told."""
         self._sweep_at = 0
         self._each_second: Callable[[], None] = _do_nothing
 
@@ -230,7 +232,9 @@ class Router:
     def _step(self, *, wait: bool = True) -> None:
         patience = min(self._core.rest(monotonic_ms()), LAST_WORDS // 2 if self._doomed else _SWEEP) if wait else 0
         for ready, _ in self._poller.poll(patience):
-            if ready is self._zap:
+            if ready is self._monitor:
+                self._read_monitor()
+            elif ready is self._zap:
                 self._introduce()
             elif ready == self._waiting.fileno():
                 self._waiting.recv(64)
@@ -239,8 +243,6 @@ class Router:
             elif isinstance(ready, int) and ready == self._leash:
                 self._stopping |= not os.read(ready, 4_096)
         frames = self._take_frames()
-        # The monitor is read after the frames: whoever sent them was accepted before, and is known now.
-        disconnected = self._read_monitor()
         now = monotonic_ms()
         self._core.set_clock(time.time_ns() // 1_000_000, now)
         for connection, frame in frames:
@@ -248,7 +250,8 @@ class Router:
                 self._expel(connection, frame, now)
             else:
                 self._receive(connection, frame, now)
-        for connection in disconnected:
+        gone, self._gone = self._gone, []
+        for connection in gone:  # after the frames: a last one may have come before the end
             self._forget(connection, now)
         self._core.tick(now)
         self._turn()
@@ -324,9 +327,8 @@ class Router:
                 except (ValueError, zmq.ZMQError):
                     log.warning("a request of ZAP could not be answered")
 
-    def _read_monitor(self) -> list[bytes]:
-        """Take note of what was accepted and disconnected; return the connections that are no more."""
-        gone = []
+    def _read_monitor(self) -> None:
+        """Take note of what was accepted and disconnected."""
         try:
             while True:
                 event, fd = _EVENT.unpack(self._monitor.recv_multipart(zmq.NOBLOCK)[0])
@@ -341,17 +343,19 @@ class Router:
                     incoming, _ = self._open.pop(fd)
                     log.debug("disconnected", extra=values(connection=incoming.count))
                     if connection := self._bound.pop(incoming, None):
-                        gone.append(connection)
+                        self._gone.append(connection)
         except zmq.Again:
-            return gone
+            return
 
     def _link(self, connection: bytes, frame: zmq.Frame, now: int) -> bool:
         """Tell the core of a connection that is new here, and find out which TCP connection it is.
 
-        Say False if it was cut: what it still sends is swallowed.
+        Say False if it was cut: what it still sends is swallowed. The monitor is read first: whoever sent a frame was
+        accepted before, but the loop may not have heard of that yet.
         """
         if connection in self._dead:
             return False
+        self._read_monitor()
         key, fd = bytes.fromhex(str(frame.get("User-Id"))), frame.get(zmq.SRCFD)
         assert isinstance(fd, int)
         self._core.connect(connection, key, str(frame.get("Peer-Address")), now)

@@ -24,7 +24,7 @@ from protocol import card, envelope, statement
 from protocol.base32 import from_base32
 from protocol.envelope import Delivery, Kind
 from protocol.identity import Identity, SigningKey, hello_content
-from protocol.ids import Anchor, InviteId, RelayKey, RoomId
+from protocol.ids import Anchor, InviteId, PeerId, RelayKey, RoomId
 from protocol.membership import START, next_head
 from protocol.primitives import Label
 
@@ -145,7 +145,7 @@ class Backchannel:
 
     def pair(self, name: str, body: bytes) -> Group:
         room, place, (alice, bob) = self._populated(name, 2)
-        return Group(alice, [bob], _posts(alice, room, bob.identity.public, place, body), acknowledged=True)
+        return Group(alice, [bob], _posts(alice, room, bob.identity.id, place, body), acknowledged=True)
 
     def close(self) -> None:
         self._context.destroy(linger=0)
@@ -179,7 +179,7 @@ class Backchannel:
         return room, place, people
 
 
-def _posts(sender: Member, room: RoomId, to: bytes | None, place: Anchor, body: bytes) -> Callable[[int], bytes]:
+def _posts(sender: Member, room: RoomId, to: PeerId | None, place: Anchor, body: bytes) -> Callable[[int], bytes]:
     """Return what encodes a burst of posts that differ in their ids alone."""
     mark = b"an id: 16 bytes."
     before, after = envelope.Post(mark, room, to, place.index, envelope.Flag.NONE, body).encode().split(mark)

@@ -24,43 +24,44 @@ class Rate:
 
 
 class Buckets:
-    """Token buckets of one rate. Levels are in thousandths, so that a millisecond's refill is a whole number."""
+    """Token buckets of one rate: what each holds, in thousandths so that a millisecond's refill is whole, and when."""
 
     __slots__ = ("_buckets", "_full", "_rate")
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
         self._full = (rate.count_burst * 1_000, rate.bytes_burst * 1_000)
-        self._buckets: dict[bytes, tuple[int, int, int]] = {}
+        self._buckets: dict[bytes, list[int]] = {}
 
     def take(self, key: bytes, size: int, now: int) -> bool:
         """Take one request of ``size`` bytes from the bucket of ``key``; say False, and take nothing, if it can't."""
-        count, room = self._level(key, now)
-        count -= 1_000
-        room -= size * 1_000
-        if count < 0 or room < 0:
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = [*self._full, now]
+        elif bucket[2] != now:
+            self._refill(bucket, now)
+        size *= 1_000
+        if bucket[0] < 1_000 or bucket[1] < size:
             return False
-        self._buckets[key] = (count, room, now)
+        bucket[0] -= 1_000
+        bucket[1] -= size
         return True
 
     def forget_full(self, now: int) -> None:
         """Drop the buckets that have refilled: a full one is as good as none."""
-        for key in [key for key in self._buckets if self._level(key, now) == self._full]:
-            del self._buckets[key]
+        for key, bucket in tuple(self._buckets.items()):
+            self._refill(bucket, now)
+            if (bucket[0], bucket[1]) == self._full:
+                del self._buckets[key]
 
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def _level(self, key: bytes, now: int) -> tuple[int, int]:
-        held = self._buckets.get(key)
-        if held is None:
-            return self._full
-        count, room, at = held
-        passed = now - at
-        return (
-            min(self._full[0], count + passed * self._rate.count_per_s),
-            min(self._full[1], room + passed * self._rate.bytes_per_s),
-        )
+    def _refill(self, bucket: list[int], now: int) -> None:
+        passed = now - bucket[2]
+        bucket[0] = min(self._full[0], bucket[0] + passed * self._rate.count_per_s)
+        bucket[1] = min(self._full[1], bucket[1] + passed * self._rate.bytes_per_s)
+        bucket[2] = now
 
 
 class Budgets:

@@ -95,13 +95,26 @@ class Core:
             return
         self.counts.frames_in += 1
         self.counts.bytes_in += len(frame)
+        peer = session.speaker
+        posts = 0
         try:
             for request in envelope.decode_requests(frame):
-                if session.leaving:
-                    return
-                self._carry_out(session, request, now)
+                if type(request) is envelope.Post and peer:  # what nearly every request is
+                    posts += 1
+                    try:
+                        self._rooms.post(peer, request, now)
+                    except BackchannelError as error:
+                        session.refuse(request.id, error.code)
+                    else:
+                        session.accept(request.id)
+                elif session.leaving:
+                    break
+                else:
+                    self._carry_out(session, request, now)
+                    peer = session.speaker
         except BackchannelError as error:
             self._dismiss(session, NO_REQUEST, error)
+        self.counts.requests[envelope.Post.__name__] += posts
 
     def stalled(self, connection: Connection, now: int) -> None:
         """Take note that a connection's pipe was too full for the push that is being made."""
@@ -245,8 +258,6 @@ class Core:
             raise Malformed
         try:
             match request:
-                case envelope.Post():
-                    self._rooms.post(peer, request, now)
                 case envelope.Submit():
                     self._rooms.submit(peer, request, now)
                 case envelope.Publish():

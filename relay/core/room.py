@@ -122,9 +122,11 @@ class Room:
         message = wire.pack(_MESSAGE, self.id, sender, True, number, time, post.id, post.body)
         stream.add((now, post.index, sender, post.id, message), CHAIN_KEYS if post.flags else PLAIN)
         for attachment in self._attached.get(to, ()):
+            fresh = attachment.fresh
+            if not fresh:
+                attachment.session.wake()
             if attachment.live:
-                attachment.fresh.append(message)
-            attachment.session.wake()
+                fresh.append(message)
 
     def begin_turn(self) -> None:
         """Say who came and who went, and set aside those to whom not all of the turn's messages are addressed."""

@@ -34,7 +34,7 @@ from protocol.errors import (
     UnknownRoom,
 )
 from protocol.ids import PeerId, RoomId
-from protocol.membership import Member, Membership
+from protocol.membership import Membership
 from relay.core.attachment import Attachment
 from relay.core.budget import Budgets
 from relay.core.place import Place
@@ -83,7 +83,7 @@ class Rooms:
     def publish(self, peer: PeerId, request: envelope.Publish, now: int) -> None:
         """Show a member's card to the room."""
         self._take_talk(peer, len(request.card), now)
-        room = self._room_of_member(request.room, peer)
+        room = self._room_of_member(RoomId(request.room), peer)
         card = Card.decode(request.card, room=room.id, now=now + self.offset)
         if card.owner not in room.membership.members:
             raise NotMember
@@ -92,19 +92,19 @@ class Rooms:
     def post(self, peer: PeerId, request: envelope.Post, now: int) -> None:
         """Deliver a message to the room or to one member; one that is known by its id was delivered before."""
         room = self._room_of_member(request.room, peer)
-        if request.index > room.membership.index:
+        if request.index > len(room.membership.log):
             raise Malformed
         if request.to is None:
             self._say(room, peer, request, now)
         else:
-            self._whisper(room, peer, PeerId(request.to), request, now)
+            self._whisper(room, peer, request.to, request, now)
 
     def attach(self, session: Session, peer: PeerId, request: envelope.Attach, now: int) -> None:
         """Attach a connection; it is answered when it has caught up. A former attachment to the room ends."""
         self._take_question(peer, 0, now)
         if request.room not in self._rooms and self._revival.hold(session, RoomId(request.room), request):
             return
-        room = self._room_of_member(request.room, peer)
+        room = self._room_of_member(RoomId(request.room), peer)
         former = session.attachments.get(room.id)
         if former:
             room.detach(former, now)
@@ -165,9 +165,11 @@ class Rooms:
             raise Malformed
         if room.stream.knows(peer, post.id):
             return
-        if post.index < room.membership.last_departure:
+        departures = room.membership.departures
+        if departures and post.index < departures[-1]:
             raise StaleRoster
-        self._take_talk(peer, len(post.body), now)
+        if not self._budgets.talk.take(peer, len(post.body), now):
+            raise RateLimited
         room.say(peer, post, now, now + self.offset)
         self._counts.posts += 1
 
@@ -317,12 +319,14 @@ class Rooms:
             raise UnknownRoom
         return found
 
-    def _room_of_member(self, room: bytes, peer: PeerId) -> Room:
-        found = self._open(room)
-        member: Member | None = found.membership.members.get(peer)
-        if member is None:
-            raise Banned if peer in found.membership.banned else NotMember
-        if found.membership.closed:
+    def _room_of_member(self, room: RoomId, peer: PeerId) -> Room:
+        found = self._rooms.get(room)
+        if found is None:
+            raise UnknownRoom
+        membership = found.membership
+        if peer not in membership.members:
+            raise Banned if peer in membership.banned else NotMember
+        if membership.closed:
             raise RoomClosed
         return found
 

@@ -74,6 +74,11 @@ class Session:
         self._due = due
         self._counts = counts
 
+    @property
+    def speaker(self) -> PeerId | None:
+        """Who it is, as long as its requests are taken."""
+        return None if self.leaving else self.peer
+
     # -- what it is owed ------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
@@ -83,8 +88,9 @@ class Session:
 
     def accept(self, request: bytes) -> None:
         """Answer a request: it was carried out."""
+        if not self.accepted:
+            self.wake()
         self.accepted.append(request)
-        self.wake()
 
     def refuse(self, request: bytes, code: str) -> None:
         """Answer a request: it was not carried out."""
@@ -121,9 +127,12 @@ class Session:
 
     def owes_anything(self) -> bool:
         """Say whether another turn is needed for this connection."""
-        return bool(self._answers or self.accepted or self._fetches) or any(
-            attachment.fresh or not attachment.live for attachment in self.attachments.values()
-        )
+        if self._answers or self.accepted or self._fetches:
+            return True
+        for attachment in self.attachments.values():  # noqa: SIM110 - asked in every turn, and ``any`` takes its time
+            if attachment.fresh or not attachment.live:
+                return True
+        return False
 
     def drop(self, attachment: Attachment) -> None:
         """Forget an attachment that has ended."""
@@ -182,6 +191,10 @@ class Letter:
     def take(self, parts: list[bytes], size: int) -> tuple[int, int]:
         """Take in the first of ``parts``, as many as fit beside ``size`` bytes; return the new size, and how many."""
         before = len(self.parts)
+        all_of_it = size + sum(map(len, parts))
+        if all_of_it <= limits.FRAME and before + len(parts) <= limits.FRAME_ENVELOPES:
+            self.parts += parts
+            return all_of_it, len(parts)
         for part in parts:
             size += len(part)
             if size > limits.FRAME or len(self.parts) >= limits.FRAME_ENVELOPES:

@@ -35,90 +35,79 @@ class Lane:
 
 
 class Shelf:
-    """The messages of a stream that are kept for ``life`` ms, with ``most`` bytes a sender."""
+    """The messages of a stream that are kept for ``life`` ms."""
 
-    __slots__ = ("_kept", "_lanes", "_life", "_most", "_oldest")
+    __slots__ = ("kept", "lanes", "life", "oldest")
 
-    def __init__(self, life: int, most: int) -> None:
-        self._life = life
-        self._most = most
-        self._kept: dict[int, Kept] = {}
-        self._lanes: dict[PeerId, Lane] = {}
-        self._oldest = 0
-
-    def get(self, number: int) -> Kept | None:
-        return self._kept.get(number)
-
-    def knows(self, sender: PeerId, message: bytes) -> bool:
-        lane = self._lanes.get(sender)
-        return lane is not None and message in lane.ids
-
-    def add(self, number: int, kept: Kept) -> None:
-        """Keep a message; the sender's oldest go if its lane then exceeds the budget, but never this one."""
-        if not self._kept:
-            self._oldest = number
-        self._kept[number] = kept
-        sender = kept[2]
-        lane = self._lanes.get(sender)
-        if lane is None:
-            lane = self._lanes[sender] = Lane()
-        lane.numbers.append(number)
-        lane.ids.add(kept[3])
-        lane.size += len(kept[4]) + OVERHEAD
-        while lane.size > self._most and len(lane.numbers) > 1:
-            self._drop_oldest(lane)
+    def __init__(self, life: int) -> None:
+        self.life = life
+        self.kept: dict[int, Kept] = {}
+        self.lanes: dict[PeerId, Lane] = {}
+        self.oldest = 0
+        """No message on the shelf, if it holds any, has a lower number."""
 
     def expire(self, now: int) -> None:
         """Drop what has been kept for its life. Each number is looked at once in all, whatever is evicted between."""
-        while self._kept:
-            kept = self._kept.get(self._oldest)
+        while self.kept:
+            kept = self.kept.get(self.oldest)
             if kept is None:
-                self._oldest += 1
-            elif kept[0] + self._life <= now:
-                lane = self._lanes[kept[2]]
-                self._drop_oldest(lane)
+                self.oldest += 1
+            elif kept[0] + self.life <= now:
+                lane = self.lanes[kept[2]]
+                self.drop_oldest(lane)
                 if not lane.numbers:
-                    del self._lanes[kept[2]]
+                    del self.lanes[kept[2]]
             else:
                 return
 
-    def _drop_oldest(self, lane: Lane) -> None:
-        kept = self._kept.pop(lane.numbers.popleft())
+    def drop_oldest(self, lane: Lane) -> None:
+        """Drop the oldest message of a lane."""
+        kept = self.kept.pop(lane.numbers.popleft())
         lane.ids.discard(kept[3])
         lane.size -= len(kept[4]) + OVERHEAD
 
-    @property
-    def oldest(self) -> int:
-        """No message on the shelf has a lower number; only for a shelf that holds some."""
-        return self._oldest
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    @property
-    def size(self) -> int:
-        """The bytes kept, as the budgets count them."""
-        return sum(lane.size for lane in self._lanes.values())
-
 
 class Stream:
-    """Messages numbered from 1, on a shelf for each of ``lives`` (ms), with ``most`` bytes a sender on each."""
+    """Messages numbered from 1, on a shelf for each of ``lives`` (ms), with ``most`` bytes a sender on each.
 
-    __slots__ = ("_shelves", "number")
+    Every message goes through ``knows`` and ``add``, so they ask no shelf or lane to do what they can do at once.
+    """
+
+    __slots__ = ("_most", "_shelves", "number")
 
     def __init__(self, lives: Sequence[int], most: int) -> None:
-        self._shelves = tuple(Shelf(life, most) for life in lives)
+        self._shelves = tuple(map(Shelf, lives))
+        self._most = most
         self.number = 0
         """The number of the latest message."""
 
     def knows(self, sender: PeerId, message: bytes) -> bool:
         """Say whether the message with this id from ``sender`` is still kept."""
-        return any(shelf.knows(sender, message) for shelf in self._shelves)
+        for shelf in self._shelves:
+            lane = shelf.lanes.get(sender)
+            if lane is not None and message in lane.ids:
+                return True
+        return False
 
-    def add(self, kept: Kept, shelf: int = 0) -> None:
-        """Append a message, whose envelope carries the number after ``number``."""
-        self.number += 1
-        self._shelves[shelf].add(self.number, kept)
+    def add(self, kept: Kept, place: int = 0) -> None:
+        """Append a message, whose envelope carries the number after ``number``, to the shelf at ``place``.
+
+        The sender's oldest go if its lane then exceeds the budget, but never this one.
+        """
+        self.number = number = self.number + 1
+        shelf = self._shelves[place]
+        if not shelf.kept:
+            shelf.oldest = number
+        shelf.kept[number] = kept
+        _, _, sender, message, envelope = kept
+        lane = shelf.lanes.get(sender)
+        if lane is None:
+            lane = shelf.lanes[sender] = Lane()
+        lane.numbers.append(number)
+        lane.ids.add(message)
+        lane.size += len(envelope) + OVERHEAD
+        while lane.size > self._most and len(lane.numbers) > 1:
+            shelf.drop_oldest(lane)
 
     def expire(self, now: int) -> None:
         """Drop what has been kept for its life."""
@@ -127,18 +116,18 @@ class Stream:
 
     def after(self, cursor: int, last: int) -> Iterator[tuple[int, Kept]]:
         """Yield what is kept of the numbers after ``cursor`` up to ``last``, in order."""
-        oldest = min((shelf.oldest for shelf in self._shelves if len(shelf)), default=last + 1)
+        oldest = min((shelf.oldest for shelf in self._shelves if shelf.kept), default=last + 1)
         first = max(cursor + 1, oldest)
         for number in range(first, last + 1):
             for shelf in self._shelves:
-                if (kept := shelf.get(number)) is not None:
+                if (kept := shelf.kept.get(number)) is not None:
                     yield number, kept
                     break
 
     def __len__(self) -> int:
-        return sum(len(shelf) for shelf in self._shelves)
+        return sum(len(shelf.kept) for shelf in self._shelves)
 
     @property
     def size(self) -> int:
         """The bytes kept, as the budgets count them."""
-        return sum(shelf.size for shelf in self._shelves)
+        return sum(lane.size for shelf in self._shelves for lane in shelf.lanes.values())
