@@ -63,6 +63,7 @@ def test_a_relay_lives_within_the_filter(tmp_path, template):
     path = tmp_path / unit.NAME
     path.write_text(unit.render(template, SCRIPT, tmp_path))
     with RelayProcess(tmp_path / "home", prefix=(sys.executable, str(FILTERED), str(path))) as relay:
+        assert runs("check", relay.address).returncode == 0
         assert relay.stop() == 0
 
 
