@@ -74,6 +74,10 @@ KEY_MARGIN: Final = MINUTE
 """How much longer than retention a superseded sealing key lives."""
 UNRESOLVED: Final = 30 * SECOND
 """A head that stays unknown for this long of unbroken attachment is an alarm."""
+UNRESOLVED_IN_ALL: Final = 2 * MINUTE
+"""So is what was owed for this long in all, over any number of attachments."""
+SETTLED: Final = 10 * MINUTE
+"""After this long of attachment everybody knows a statement: who speaks from before it is kept behind, or lies."""
 UNSENT: Final = 60 * SECOND
 """How long a post that could not be sent stays in memory."""
 SKIPPED: Final = 64

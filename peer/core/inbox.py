@@ -17,6 +17,7 @@ from peer.core.events import Event, EventKind, Message, Reading
 from peer.core.gaps import ASIDES, Gaps
 from peer.core.opening import Arrival, Opened, Opener, Wait
 from peer.core.outbox import Outbox
+from peer.core.patience import Patience, Settled
 from peer.core.roster import Roster
 from peer.keys import Keys
 from peer.store import Room, Store
@@ -55,6 +56,9 @@ class Inbox:
         """When each message was taken, and under which incarnation of the relay."""
         self._forgot_at = 0
         self._incarnation = b""
+        self._patience: Patience[PeerId] = Patience()
+        """With senders who know statements that the relay does not show."""
+        self._settled = Settled()
         self._retention = limits.RETENTION_CAP
         self._started: int | None = None
         self._latest: dict[tuple[PeerId, bytes], int] = {}
@@ -69,6 +73,8 @@ class Inbox:
 
         ``away``: the profile was away for longer than that, or the relay was restarted.
         """
+        if incarnation != self._incarnation:
+            self._settled.restart()
         self._incarnation, self._retention = incarnation, min(retention, limits.RETENTION_CAP)
         if self._started is None:
             self._started = now
@@ -79,7 +85,7 @@ class Inbox:
         self.gaps.attached(now)
         self.retry(("head",), now)
         # the log is whole: who knew more of it when it spoke was shown more, and the relay has not shown it here
-        for waiting in self._pick(lambda w: w.why[0] == "head" and w.incarnation == self._incarnation):
+        for waiting in self._pick(self._is_ahead):
             self._give_up(waiting, now)
         for waiting in self._waiting:
             self._want(waiting)
@@ -94,7 +100,7 @@ class Inbox:
         if handled and handled[1] == self._incarnation:
             self._say(EventKind.DUPLICATE, "sent a message that was shown already again", PeerId(message.sender))
             return
-        self._try(Arrival(message, now, backlog, self._incarnation), now)
+        self._try(Arrival(message, now, backlog, self._incarnation, self._settled.index), now)
 
     def _try(self, arrival: Arrival, now: int) -> None:
         try:
@@ -128,7 +134,8 @@ class Inbox:
     def _hold_against_log(self, sender: PeerId, anchor: Anchor, arrival: Arrival, now: int) -> Membership:
         """Compare the log that ``sender`` folded with one's own.
 
-        Raise ``Wait`` if it is ahead, an alarm if it differs: but not if a restart of the relay came between.
+        Raise ``Wait`` if it is ahead, an alarm if it differs or is far behind: but not if a restart of the relay came
+        between.
         """
         membership = self._roster.membership
         agrees = membership.agrees(anchor) if membership else None
@@ -141,6 +148,11 @@ class Inbox:
             what = f"{who} sees another room than you do: the relay shows two, or {who} lies"
             self._roster.sound(AlarmKind.TWO_VIEWS, sender, what, now)
             raise CannotOpen("from another view of the room")
+        if anchor.index < arrival.settled and arrival.incarnation == self._incarnation:
+            who = self._roster.person(sender).label
+            what = f"{who} speaks from long before what you know: the relay holds {who} behind, or {who} lies"
+            self._roster.sound(AlarmKind.TWO_VIEWS, sender, what, now)
+            raise CannotOpen("from a view of the room that is long past")
         return membership
 
     def _stands(self, opened: Opened, arrival: Arrival, now: int) -> bool:
@@ -316,8 +328,11 @@ class Inbox:
         self._waiting = rest
         return picked
 
-    def tick(self, now: int, attached_since: int | None) -> None:
-        """Tell gaps that stayed open, ask for chains, and end what 30 s of attachment did not resolve."""
+    def tick(self, now: int, attached_since: int | None, attached: int) -> None:
+        """Tell gaps that stayed open, ask for chains, and end what 30 s of attachment did not resolve.
+
+        ``attached``: for how many ms since the last tick the room was attached.
+        """
         self._started = now if self._started is None else min(self._started, now)
         if self._reading is Reading.NOTHING or attached_since is None:
             return
@@ -325,9 +340,23 @@ class Inbox:
             self._forgot_at = now
             self._handled = {key: at for key, at in self._handled.items() if now - at[0] < 2 * limits.RETENTION_CAP}
         self._ask_for_chains(now, attached_since)
-        for waiting in self._pick(lambda w: now - max(w.since, attached_since) >= limits.UNRESOLVED):
+        self._settled.passes(attached, self._roster.anchor.index)
+        ahead = self._patience.passes(attached, (PeerId(w.message.sender) for w in self._waiting if self._is_ahead(w)))
+        for waiting in self._waiting:
+            waiting.waited += attached
+        for waiting in self._pick(
+            lambda w: (
+                now - max(w.since, attached_since) >= limits.UNRESOLVED
+                or w.waited >= limits.UNRESOLVED_IN_ALL
+                or (w.message.sender in ahead and self._is_ahead(w))
+            )
+        ):
             self._give_up(waiting, now)
         self.gaps.tell(now, attached_since, {waiting.message.sender for waiting in self._waiting})
+
+    def _is_ahead(self, waiting: Arrival) -> bool:
+        """Say whether a message waits for statements that the relay should have shown before it."""
+        return waiting.why[0] == "head" and waiting.incarnation == self._incarnation
 
     def _ask_for_chains(self, now: int, attached_since: int) -> None:
         asked = {waiting.why for waiting in self._waiting if waiting.asked}

@@ -39,9 +39,13 @@ class Arrival:
     """It was retained before this process attached for the first time."""
     incarnation: bytes
     """Of the relay that delivered it: heads belong to one."""
+    settled: int
+    """Up to which place everybody knew the log when it came."""
     why: tuple[object, ...] = ()
     """What it waits for."""
     asked: bool = False
+    waited: int = 0
+    """For how many ms the room has been attached since."""
 
 
 @dataclass(frozen=True, slots=True)

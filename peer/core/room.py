@@ -15,6 +15,7 @@ from peer.core.commands import Answered, Command, Ended, Ready, Show, Transmit
 from peer.core.events import Reading
 from peer.core.inbox import Inbox
 from peer.core.outbox import Outbox
+from peer.core.patience import SLEPT, Patience
 from peer.core.publication import Publication
 from peer.core.roster import Roster
 from peer.keys import Keys, bury
@@ -44,8 +45,6 @@ from protocol.primitives import new_message_id
 
 _REOPEN: Final = limits.SECOND // 2
 _REFRESH: Final = 30 * limits.SECOND
-_SLEPT: Final = 10 * limits.SECOND
-"""Whoever ticks twice a second and finds that this long has passed was asleep."""
 
 
 class RoomCore:
@@ -97,6 +96,8 @@ class RoomCore:
         self._fetching: dict[bytes, tuple[PeerId, int]] = {}
         self._submitted: set[bytes] = set()
         self._restrictions: dict[bytes, int] = {}
+        """Those that the relay's log lacks, and since when they have been submitted to it."""
+        self._patience: Patience[bytes] = Patience()
         self._restoring: dict[bytes, bytes] = {}
         self._refreshed = 0
         self._ticked = 0
@@ -398,12 +399,18 @@ class RoomCore:
     def tick(self, now: int) -> None:
         """Let due things happen; call it about twice a second, and first thing after a sleep."""
         bury(self._store, now)
-        if self._attached_since is not None and not 0 <= now - self._ticked < _SLEPT:
-            self._attached_since = now  # asleep, nothing was read: an honest relay could not have shown it meanwhile
+        attached = 0
+        if self._attached_since is not None:
+            if 0 <= now - self._ticked < SLEPT:
+                attached = now - max(self._ticked, self._attached_since)
+            else:
+                self._attached_since = (
+                    now  # asleep, nothing was read: an honest relay could not have shown it meanwhile
+                )
         self._ticked = now
         self.roster.tick(now)
         self.outbox.tick(now)
-        self.inbox.tick(now, self._attached_since)
+        self.inbox.tick(now, self._attached_since, attached)
         if self._attached_since is None:
             if self.waiting_for and self._opened_at is not None and now - self._opened_at >= _REOPEN:
                 self._begin(now)
@@ -414,8 +421,9 @@ class RoomCore:
         if self._restrictions:
             lacking = set(self.roster.restrictions.lacking())
             self._restrictions = {raw: since for raw, since in self._restrictions.items() if raw in lacking}
+        over = self._patience.passes(attached, self._restrictions)
         for raw, since in list(self._restrictions.items()):
-            if now - max(since, self._attached_since) >= limits.UNRESOLVED:
+            if raw in over or now - max(since, self._attached_since) >= limits.UNRESOLVED:
                 del self._restrictions[raw]
                 self._withheld(now)
 

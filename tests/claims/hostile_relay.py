@@ -328,9 +328,14 @@ class TwoRooms(Lie):
     def __init__(self, *groups: Collection[PeerId]) -> None:
         self._groups = groups
         self.logs: list[Membership] = []
+        self._log: list[bytes] = []
 
     def begins(self, relay: Liar) -> None:
-        self.logs = [Membership.fold(relay.room.membership.log) for _ in self._groups]
+        self._log = relay.room.membership.log[:]
+        self.logs = [Membership.fold(self._log) for _ in self._groups]
+
+    def restarts(self, relay: Liar) -> None:
+        relay.opens(self._log)
 
     def _side(self, peer: PeerId) -> int:
         return next((side for side, group in enumerate(self._groups) if peer in group), 0)
@@ -368,6 +373,19 @@ class TwoRooms(Lie):
             statements = [ev.Statement(log.room, place + 1, log.log[place]) for place in after]
             return (*statements, replace(delivery, index=log.index, head=log.head))
         return (delivery,)
+
+
+class HoldsBehind(TwoRooms):
+    """Shows ``victim`` nothing of what is stated or said from now on; what the victim says reaches everybody."""
+
+    def __init__(self, victim: PeerId) -> None:
+        super().__init__((), (victim,))
+        self.victim = victim
+
+    def tells(self, relay: Liar, peer: PeerId, delivery: ev.Delivery) -> Iterable[ev.Delivery]:
+        if peer == self.victim and isinstance(delivery, ev.Message) and delivery.sender != peer:
+            return ()
+        return super().tells(relay, peer, delivery)
 
 
 @dataclass

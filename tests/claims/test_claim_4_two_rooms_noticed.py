@@ -5,8 +5,10 @@ one view is told too. What carries it: every message names its sender's place in
 (and, on a room message, also where somebody without the chain can read it), and ``Inbox._hold_against_log`` compares.
 
 What cannot be noticed, because nothing crosses: that others talk in a room of which one is shown nothing. What is no
-alarm by itself: a message from a place that the receiver has passed, for honest people are behind now and then. It is
+alarm at once: a message from a place that the receiver has passed, for honest people are behind now and then. It is
 marked as late if a removal came between, and its sender learns the truth from whatever the receiver's program sends.
+Whoever is still behind after ten minutes is held there (``Settled``), and a relay that restarts before 30 s are over
+has two minutes in all (``Patience``).
 """
 
 from __future__ import annotations
@@ -208,3 +210,144 @@ def test_a_member_who_lies_about_its_place_is_named(company: Company):
     c.world.accepts(c.bob)
     c.bob.says("never mind mallory")
     assert c.alice.hears() == ["bob: never mind mallory"]
+
+
+# -- a relay that gains time ------------------------------------------------------------------------------------------
+
+BOUNCE = 23 * limits.SECOND
+"""A relay that is up for no longer never gives anybody 30 s of unbroken attachment."""
+
+
+@pytest.mark.parametrize("form", ["room message", "aside"])
+def test_a_relay_that_restarts_before_it_is_asked_about_a_head_is_noticed_all_the_same(company: Company, form: str):
+    c = company
+    split(c, [c.alice, c.bob], [c.chuck])
+    c.alice.invites()
+    bounces = 0
+    while not c.world.alarmed(c.chuck):
+        assert bounces < 8, "it gains time for ever"
+        bounces += 1
+        c.world.restart()
+        c.alice.says("hi") if form == "room message" else c.alice.whispers("chuck", "hi")
+        c.world.passes(BOUNCE - limits.REVIVAL)
+        assert c.chuck.hears() == []
+    assert bounces > 3
+    assert c.world.alarmed(c.chuck) == ["unknown-head alice"]
+    assert c.world.alarmed(c.alice) == c.world.alarmed(c.bob) == []
+    stops_sending(c.chuck)
+
+
+@pytest.mark.parametrize("accepts", [True, False], ids=["lies about taking it", "refuses by silence"])
+def test_a_relay_that_restarts_without_a_removal_again_and_again_is_noticed(company: Company, accepts: bool):
+    c = company
+    c.alice.kicks("chuck", ban=True)
+    c.world.lies(lies.ReplaysOldLog(c.alice.membership.index - 1, accepts=accepts))
+    bounces = 0
+    while not c.world.alarmed(c.alice):
+        assert bounces < 8, "it gains time for ever"
+        bounces += 1
+        c.world.restart()
+        c.world.passes(BOUNCE - limits.REVIVAL)
+    assert bounces > 3
+    assert c.world.alarmed(c.alice) == c.world.alarmed(c.bob) == ["withheld"]
+    stops_sending(c.bob)
+
+
+def test_an_honest_relay_that_restarts_again_and_again_is_none(company: Company):
+    """A crash loop, with a removal, joins and talk in it, is bad luck: whatever is owed is paid within a moment."""
+    c = company
+    with c.chuck.process.away():
+        c.alice.kicks("chuck")
+    for bounce in range(12):
+        for person in (c.bob, c.alice)[bounce % 2 :]:
+            person.process.cuts()  # who comes back first brings the log
+        c.world.restart(back=False)
+        for person in (c.alice, c.bob):
+            person.process.connects()
+        c.world.passes(limits.REVIVAL + STEP)
+        c.alice.invites()
+        c.bob.says(f"bounce {bounce}")
+        c.world.passes(BOUNCE - limits.REVIVAL)
+    assert len(c.alice.hears()) == 12
+    assert c.world.alarms() == {}
+
+
+@pytest.mark.parametrize("form", ["room message", "aside"])
+def test_a_member_who_is_held_behind_and_only_talks_is_noticed_by_who_hears_it(company: Company, form: str):
+    """The relay takes from Bob what it should refuse, and lets nothing reach him that would tell him."""
+    c = company
+    c.world.lies(lies.HoldsBehind(c.bob.id))
+    c.alice.kicks("chuck")
+    assert c.chuck.id in c.bob.membership.members
+
+    def bob_talks() -> None:
+        c.bob.says("hi all") if form == "room message" else c.bob.whispers("alice", "hi")
+
+    bob_talks()
+    late = "bob: hi all (late)" if form == "room message" else "bob whispers: hi"
+    assert c.alice.hears() == [late]
+    c.world.passes(limits.SETTLED - limits.MINUTE)
+    bob_talks()
+    assert c.alice.hears() == [late]
+    assert c.world.alarmed(c.alice) == []
+    c.world.passes(2 * limits.MINUTE)
+    bob_talks()
+    assert c.world.alarmed(c.alice) == ["two-views bob"]
+    assert c.alice.hears() == []
+    stops_sending(c.alice)
+    assert c.world.alarmed(c.bob) == []
+
+
+def test_a_removed_member_whose_old_view_is_served_on_is_noticed(company: Company):
+    """It may go on speaking from before its removal, and no longer than everybody else who is behind."""
+    c = company
+    c.world.lies(lies.HoldsBehind(c.chuck.id))
+    c.alice.kicks("chuck")
+    c.chuck.says("still here")
+    assert c.bob.hears() == ["chuck: still here (late)"]
+    c.world.passes(limits.SETTLED + limits.MINUTE)
+    c.chuck.says("and still")
+    assert c.bob.hears() == []
+    assert [alarm.split()[0] for alarm in c.world.alarmed(c.bob)] == ["two-views"]
+
+
+def test_who_slept_or_was_away_takes_what_waited_for_it_for_none(company: Company):
+    """Ten minutes of attachment: a lid that was closed for longer, with a message from before on the wire, is none."""
+    c = company
+    c.world.passes(limits.SETTLED + limits.MINUTE)
+    c.bob.process.holds_out = True
+    c.bob.says("before")
+    c.bob.whispers("alice", "before, too")
+    c.alice.invites()
+    c.world.passes(STEP)
+    c.alice.process.holds_in = True
+    c.bob.process.holds_out = False
+    c.world.runs()
+    c.world.leaps(limits.SETTLED + 2 * limits.MINUTE)
+    c.alice.process.holds_in = False
+    c.world.passes(limits.MINUTE)
+    assert set(c.alice.hears()) == {"bob: before", "bob whispers: before, too"}
+    c.alice.sleeps()
+    c.world.leaps(limits.MINUTE)
+    c.alice.starts(Reading.BACKLOG)
+    c.world.passes(limits.MINUTE)
+    assert c.world.alarms() == {}
+
+
+def test_a_room_that_comes_back_with_a_shorter_log_holds_nobody_behind(company: Company):
+    """What everybody knew is known of the former log: the relay that was restarted has another."""
+    c = company
+    with c.chuck.process.away():
+        for _ in range(3):
+            c.alice.invites()
+        c.world.passes(limits.SETTLED + limits.MINUTE)
+        c.world.restart(back=False)
+        c.chuck.process.connects()
+        c.world.passes(limits.REVIVAL + STEP)
+    for person in (c.alice, c.bob):
+        person.process.reconnects()
+    c.world.passes(limits.MINUTE)
+    c.bob.says("here we are")
+    c.bob.whispers("alice", "and you?")
+    assert set(c.alice.hears()) == {"bob: here we are", "bob whispers: and you?"}
+    assert c.world.alarms() == {}

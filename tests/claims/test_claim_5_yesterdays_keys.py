@@ -248,4 +248,4 @@ def test_what_the_relay_itself_holds_is_gone_after_its_retention(company: Compan
 
 
 def kept(stream) -> list:
-    return [entry for shelf in stream._shelves for entry in shelf._kept.values()]
+    return [entry for shelf in stream._shelves for entry in shelf.kept.values()]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import pytest
 
 from peer.core.events import EventKind, Reading
+from protocol import limits
 from protocol.errors import AlarmRaised, IdentityChanged
 from protocol.ids import PeerId
 from tests.claims import hostile_relay as lies
@@ -120,6 +121,11 @@ def alice_grants(simulation: LyingSimulation) -> None:
     simulation.world.people["alice"].invites()
 
 
+def alice_grants_long_ago(simulation: LyingSimulation) -> None:
+    alice_grants(simulation)
+    simulation.world.passes(limits.SETTLED + limits.MINUTE)
+
+
 def alice_speaks_twice(simulation: LyingSimulation) -> None:
     """Order is a sender's own: between senders it is the relay's to say."""
     for _ in range(2):
@@ -161,6 +167,9 @@ CASES = {
         {"unknown-head"},
         all=False,
         begins=alice_grants,
+    ),
+    "holds one behind": Case(
+        lambda s: lies.HoldsBehind(of("bob")(s)), {"two-views"}, all=False, begins=alice_grants_long_ago
     ),
     "shows two rooms": Case(
         lambda s: lies.TwoRooms([of("alice")(s), of("bob")(s)], [of("chuck")(s), of("dave")(s)]),
