@@ -9,7 +9,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check lint coverage fuzz bench-cli build clean
+.PHONY: help run test check lint coverage fuzz attacks bench-cli build clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,9 @@ coverage: $(TESTED)
 
 fuzz: $(VENV)/installed-dev  ## feed rubbish to everything that parses, for long
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m fuzz --timeout 0 -n auto
+
+attacks: $(VENV)/installed-dev  ## take out one defence after the other and see the tests of each published attack fail
+	@$(BIN)/pytest -m attacks -n auto tests/attacks
 
 bench-cli: $(VENV)/installed-dev  ## measure how fast the commands start
 	@$(BIN)/python bench/bench_cli.py
