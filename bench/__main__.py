@@ -26,30 +26,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Compare the relay with other servers.")
     parser.add_argument("--only", nargs="+", choices=SERVERS, default=list(SERVERS), help="these servers")
     parser.add_argument("--work", nargs="+", choices=WORKS, default=list(WORKS), help="these works")
+    parser.add_argument("--burst", nargs="+", type=int, help="messages written at once, in place of each work's own")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.5, help="how long a work is measured each time")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long a work is measured each time")
     options = parser.parse_args()
     for _ in range(options.rounds):
         for work in (WORKS[name] for name in options.work):
-            for name in options.only:
-                print(name, work.name, json.dumps(run(name, work, options.seconds)), flush=True)
+            for burst in options.burst or work.bursts:
+                for name in options.only:
+                    result = run(name, work, burst, options.seconds)
+                    print(f"{name:18} {work.name} by {burst}: {summary(result)}", flush=True)
 
 
-def run(name: str, work: Work, seconds: float) -> dict[str, float | str]:
+def summary(result: dict[str, float | str]) -> str:
+    """Return the figures in a line."""
+    return "  ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in result.items()
+    )
+
+
+def run(name: str, work: Work, burst: int, seconds: float) -> dict[str, float | str]:
     """Start a server, do a work, and return what it cost."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:
             with SERVERS[name].running(Path(folder)) as server:
                 done = subprocess.run(
                     [sys.executable, "-m", "bench.loads"],
-                    input=task(server, work, seconds),
-                    stdout=subprocess.PIPE,
+                    input=task(server, work, burst, seconds),
+                    capture_output=True,
                     text=True,
-                    check=True,
+                    check=False,
                     timeout=PATIENCE,
                 )
         except CannotStart as error:
             return {"cannot": str(error)}
+    if done.returncode:
+        return {"failed": done.stderr[-500:]}
     result: dict[str, float | str] = json.loads(done.stdout)
     return result
 

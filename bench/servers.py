@@ -237,6 +237,7 @@ SERVERS: Final[dict[str, Server]] = {
         Backchannel(OURS, "backchannel-relay", lambda *_: ()),
         Server("nats", "nats-server", _nats),
         Server("jetstream", "nats-server", _jetstream),
+        Server("jetstream-explicit", "nats-server", _jetstream),
         Server("redis", "redis-server", _redis),
         Server("mosquitto", "mosquitto", _mosquitto),
         Server("ngircd", "ngircd", _ngircd),

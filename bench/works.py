@@ -1,8 +1,9 @@
 """The work that every server is given alike: who sends what to whom, how much at once, and what is measured.
 
 A group is a room or a pair: one who sends, and those who receive. It sends in bursts, encoded beforehand and written at
-once, as a busy peer would, and has at most two of them on their way. Bodies are as long for all servers, but in the
-works named *sealed*: there a person says 256 bytes, and ours carries what sealing and encrypting make of them.
+once, as a busy peer would, and has at most two of them on their way. How large they are decides what a delivery costs
+more than anything else does, for every server, so each work is done with several. Bodies are as long for all servers,
+but in the works named *sealed*: there a person says 256 bytes, and ours carries what sealing makes of them.
 """
 
 from __future__ import annotations
@@ -22,44 +23,46 @@ class Measured(enum.StrEnum):
     """Handshakes, and memory of members who are there and say nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One work. ``members`` is how many receive what one of the group sends; a work without rooms is 1 to 1."""
+    """One work. ``members`` is how many receive what one of the ``groups`` sends; without a room it is 1 to 1."""
 
     name: str
-    measured: Measured
-    groups: int
-    members: int
-    room: bool
-    body: int
-    burst: int
+    measured: Measured = Measured.THROUGHPUT
+    groups: int = 1
+    members: int = 1
+    body: int = 256
+    """Bytes that are sent, or (``sealed``) that a person says: theirs are as long, ours as sealing makes them."""
+    bursts: tuple[int, ...] = (1, 8, 64)
+    """How many messages are written at once: the work is done with each of these."""
     sealed: bool = False
 
+    bystanders: int = 0
+    """Members of the pair's room who are neither of the two."""
+    others: int = 0
+    """Other rooms, of two members who say nothing."""
+    retained: int = 0
+    """Messages that the group has sent before."""
 
-def _work(name: str, groups: int, members: int, body: int, burst: int, *, sealed: bool = False) -> Work:
-    return Work(name, Measured.THROUGHPUT, groups, members, members > 1, body, burst, sealed)
+    @property
+    def room(self) -> bool:
+        """Whether this is a room and not a pair."""
+        return self.members > 1
 
-
-BURST = 64
 
 WORKS: dict[str, Work] = {
     work.name: work
     for work in (
-        _work("aside256", 1, 1, 256, BURST),
-        _work("aside4k", 1, 1, 4096, BURST),
-        _work("fan10", 1, 10, 256, BURST),
-        _work("fan50", 1, 50, 256, BURST),
-        _work("fan500", 1, 500, 256, BURST),
-        _work("rooms50x20", 50, 20, 256, 8),
-        _work("aside256-sealed", 1, 1, 256, BURST, sealed=True),
-        _work("fan50-sealed", 1, 50, 256, BURST, sealed=True),
-        _work("aside256-by-1", 1, 1, 256, 1),
-        _work("aside256-by-8", 1, 1, 256, 8),
-        _work("fan50-by-1", 1, 50, 256, 1),
-        _work("fan50-by-8", 1, 50, 256, 8),
-        Work("latency-aside", Measured.LATENCY, 1, 1, False, 256, 8),
-        Work("latency-fan50", Measured.LATENCY, 1, 50, True, 256, 8),
-        Work("idle2000", Measured.CONNECTIONS, 40, 50, True, 256, 1),
-        Work("idle200", Measured.CONNECTIONS, 4, 50, True, 256, 1),
+        Work(name="aside256"),
+        Work(name="aside4k", body=4096, bursts=(8, 64)),
+        Work(name="fan10", members=10),
+        Work(name="fan50", members=50),
+        Work(name="fan500", members=500),
+        Work(name="rooms50x20", groups=50, members=20, bursts=(1, 8)),
+        Work(name="aside-sealed", bursts=(8,), sealed=True),
+        Work(name="fan50-sealed", members=50, bursts=(8,), sealed=True),
+        Work(name="latency-aside", measured=Measured.LATENCY, bursts=(8,)),
+        Work(name="latency-fan50", measured=Measured.LATENCY, members=50, bursts=(8,)),
+        Work(name="idle2000", measured=Measured.CONNECTIONS, groups=40, members=50, bursts=(1,)),
     )
 }

@@ -21,6 +21,7 @@ LOADS: Final = {
     "backchannel": ("bench.loads.backchannel", "Backchannel"),
     "nats": ("bench.loads.nats", "Nats"),
     "jetstream": ("bench.loads.nats", "JetStream"),
+    "jetstream-explicit": ("bench.loads.nats", "JetStreamExplicit"),
     "redis": ("bench.loads.redis", "Redis"),
     "mosquitto": ("bench.loads.mqtt", "Mqtt"),
     "ngircd": ("bench.loads.irc", "Irc"),
@@ -41,7 +42,7 @@ def main() -> None:
     module, name = LOADS[server.name]
     load: Load = getattr(importlib.import_module(module), name)(server)
     try:
-        result = _do(load, server, work, float(task["seconds"]))
+        result = _do(load, server, work, task["burst"], task["seconds"])
     except CannotCarry as error:
         result = {"cannot": str(error)}
     json.dump(result, sys.stdout)
@@ -49,30 +50,33 @@ def main() -> None:
     load.close()
 
 
-def _do(load: Load, server: Running, work: Work, seconds: float) -> dict[str, object]:
+def _do(load: Load, server: Running, work: Work, burst: int, seconds: float) -> dict[str, object]:
     if work.measured is Measured.CONNECTIONS:
         return _connections(load, server, work)
     drive = Drive(_groups(load, work))
     gc.freeze()
     gc.disable()  # pauses of ours are nobody's latency
     if work.measured is Measured.LATENCY:
-        return _latency(drive, work, seconds)
-    return _throughput(drive, server, work, seconds)
+        return _latency(drive, work, burst, seconds)
+    drive.send_all(work.retained, burst)
+    return _throughput(drive, server, burst, seconds)
 
 
 def _groups(load: Load, work: Work) -> list[Group]:
-    body = marked_body(work.body)
+    body = marked_body(load.body_size(work) if work.sealed else work.body)
+    for number in range(work.others):
+        load.room(f"other{number}", 2, body)
     names = [f"group{number}" for number in range(work.groups)]
     if work.room:
         return [load.room(name, work.members, body) for name in names]
-    return [load.pair(name, body) for name in names]
+    return [load.pair(name, body, work.bystanders) for name in names]
 
 
-def _throughput(drive: Drive, server: Running, work: Work, seconds: float) -> dict[str, object]:
-    drive.saturate(work.burst, seconds * WARM_UP)
+def _throughput(drive: Drive, server: Running, burst: int, seconds: float) -> dict[str, object]:
+    drive.saturate(burst, seconds * WARM_UP)
     deliveries, began, cpu, user = drive.deliveries(), time.perf_counter(), *_used(server.pid)
     own = time.process_time()
-    drive.saturate(work.burst, seconds)
+    drive.saturate(burst, seconds)
     deliveries, took = drive.deliveries() - deliveries, time.perf_counter() - began
     own = time.process_time() - own
     cpu_after, user_after = _used(server.pid)
@@ -97,16 +101,16 @@ def _system_share(before: tuple[int, int], after: tuple[int, int]) -> float:
     return system / max(1, user + system)
 
 
-def _latency(drive: Drive, work: Work, seconds: float) -> dict[str, object]:
+def _latency(drive: Drive, work: Work, burst: int, seconds: float) -> dict[str, object]:
     drive.ping(PINGS // 10, PAUSE)
     drive.watch_latency()
     drive.ping(PINGS, PAUSE)
     idle = drive.take_samples()
     sent, began = sum(flow.sent for flow in drive.flows), time.perf_counter()
-    drive.saturate(work.burst, seconds / 2)
+    drive.saturate(burst, seconds / 2)
     rate = (sum(flow.sent for flow in drive.flows) - sent) / (time.perf_counter() - began) / 2
     drive.watch_latency()
-    drive.pace(work.burst, rate, seconds)
+    drive.pace(burst, rate, seconds)
     half = drive.take_samples()
     return {
         "half_rate": rate * work.members,
@@ -133,9 +137,10 @@ def _connections(load: Load, server: Running, work: Work) -> dict[str, object]:
     }
 
 
-def task(server: Running, work: Work, seconds: float) -> str:
+def task(server: Running, work: Work, burst: int, seconds: float) -> str:
     """Return what such a process is told."""
-    return json.dumps({"server": dataclasses.asdict(server), "work": dataclasses.asdict(work), "seconds": seconds})
+    server_and_work = {"server": dataclasses.asdict(server), "work": dataclasses.asdict(work)}
+    return json.dumps({**server_and_work, "burst": burst, "seconds": seconds})
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ from zmq.utils import z85
 import protocol
 from bench.loads.link import MARK, PATIENCE, Group, WentWrong
 from bench.servers import Running
-from protocol import card, envelope, statement
+from bench.works import Work
+from protocol import card, chain, content, envelope, seal, statement
 from protocol.base32 import from_base32
 from protocol.envelope import Delivery, Kind
 from protocol.identity import Identity, SigningKey, hello_content
-from protocol.ids import Anchor, InviteId, PeerId, RelayKey, RoomId
+from protocol.ids import Anchor, InviteId, MessageId, PeerId, RelayKey, RoomId
 from protocol.membership import START, next_head
 from protocol.primitives import Label
 
@@ -143,9 +144,22 @@ class Backchannel:
         room, place, people = self._populated(name, members)
         return Group(people[0], people, _posts(people[0], room, None, place, body), acknowledged=True)
 
-    def pair(self, name: str, body: bytes) -> Group:
-        room, place, (alice, bob) = self._populated(name, 2)
+    def pair(self, name: str, body: bytes, bystanders: int) -> Group:
+        room, place, (alice, bob, *_) = self._populated(name, 2 + bystanders)
         return Group(alice, [bob], _posts(alice, room, bob.identity.id, place, body), acknowledged=True)
+
+    def body_size(self, work: Work) -> int:
+        text = content.Text("x" * work.body)
+        now, message = time.time_ns() // 1_000_000, MessageId(bytes(16))
+        room, peer, anchor = RoomId(bytes(32)), PeerId(bytes(32)), Anchor(work.members, START)
+        if work.room:
+            spoken = content.RoomMessage(now, text)
+            return len(chain.SendingChain(room, peer, 1, now).encrypt(spoken, message, anchor))
+        secret = card.new_sealing_secret()
+        route = seal.Route(
+            room=room, message=message, sender=peer, sender_generation=now, recipient=peer, recipient_generation=now
+        )
+        return len(seal.seal(content.Aside(anchor, 1, 0, now, text), route, secret, card.sealing_key(secret)))
 
     def close(self) -> None:
         self._context.destroy(linger=0)

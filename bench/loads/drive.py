@@ -70,6 +70,15 @@ class Drive:
             touched = self._pump(1.0)
         self.settle()
 
+    def send_all(self, count: int, burst: int) -> None:
+        """Send so many messages in every group, and return when they have arrived."""
+        while any(flow.sent < count for flow in self.flows):
+            for flow in self.flows:
+                while flow.sent < count and flow.lacks() <= (BURSTS_AHEAD - 1) * burst:
+                    self._send(flow, burst)
+            self._pump(1.0)
+        self.settle()
+
     def ping(self, count: int, pause: float) -> None:
         """Send so many messages one at a time, each when the one before has arrived and ``pause`` seconds later."""
         for flow in self.flows:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from bench.works import Work
+
 MARK: Final = b"~bench>~"
 PATIENCE: Final = 60.0
 """Seconds after which something that does not come is given up."""
@@ -65,8 +67,11 @@ class Load(Protocol):
     def room(self, name: str, members: int, body: bytes) -> Group:
         """Return a room in which one sends to ``members``; raise ``CannotCarry``."""
 
-    def pair(self, name: str, body: bytes) -> Group:
-        """Return a sender and a recipient; raise ``CannotCarry``."""
+    def pair(self, name: str, body: bytes, bystanders: int) -> Group:
+        """Return a sender and a recipient, where pairs are in a room with so many others; raise ``CannotCarry``."""
+
+    def body_size(self, work: Work) -> int:
+        """Return how long the body is in which the server carries what a person says in a *sealed* work."""
 
     def connect(self, count: int) -> Sequence[Link]:
         """Return so many connections that the server has greeted, made several at a time."""
