@@ -102,7 +102,10 @@ class RelayLimits:
     rooms: int = 1_024
     rooms_per_founder: int = 64
     members: int = 2_048
-    statements: int = 65_536
+    statements: int = 32_768
+    """Of a room's log; restrictions fit up to twice, and what the founder says up to three times as many."""
+    bytes_gathered: int = 128 * 1024 * 1024
+    """Of logs that are brought back and have not opened their rooms yet."""
     bytes_per_sender: int = 8 * 1024 * 1024
     """Room posts retained for one sender in one room."""
     bytes_per_pair: int = 2 * 1024 * 1024

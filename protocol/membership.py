@@ -154,6 +154,11 @@ class Membership:
         place = bisect.bisect_right(spans, index, key=lambda span: span[0])
         return place > 0 and (len(spans[place - 1]) == 1 or index < spans[place - 1][1])
 
+    def end_of(self, peer: PeerId) -> int | None:
+        """Return the index of what ended the latest membership of ``peer``; None if it goes on or never was."""
+        spans = self._spans.get(peer)
+        return spans[-1][1] if spans and len(spans[-1]) > 1 else None
+
     # -- the way forward ----------------------------------------------------------------------------------------------
 
     def apply(self, raw: bytes) -> st.Statement:

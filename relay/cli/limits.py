@@ -20,6 +20,7 @@ LIMITS: Final[Mapping[str, tuple[str, str]]] = {
     "rooms_per_founder": ("--rooms-per-founder", "Open rooms of one founder."),
     "members": ("--members", "Members of a room."),
     "statements": ("--statements", "Statements in a room's log."),
+    "bytes_gathered": ("--bytes-gathered", "Bytes of logs that come back at one time, after a restart."),
     "bytes_per_sender": ("--bytes-per-sender", "Bytes of room messages kept for one sender in one room."),
     "bytes_per_pair": ("--bytes-per-pair", "Bytes of asides kept from one sender to one recipient."),
     "posts_per_s": ("--posts-per-s", "Requests a second, lasting, from one identity."),

@@ -8,9 +8,14 @@ business: ``stream`` bounds it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from protocol.limits import RelayLimits
+
+SWEPT: Final = 128
+"""Buckets that are looked at in one piece of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +52,14 @@ class Buckets:
         bucket[1] -= size
         return True
 
-    def forget_full(self, now: int) -> None:
-        """Drop the buckets that have refilled: a full one is as good as none."""
-        for key, bucket in tuple(self._buckets.items()):
-            self._refill(bucket, now)
+    def forget_full(self, clock: Callable[[], int]) -> Iterator[None]:
+        """Drop the buckets that have refilled, in pieces: a full one is as good as none."""
+        for count, (key, bucket) in enumerate(tuple(self._buckets.items()), 1):
+            self._refill(bucket, clock())
             if (bucket[0], bucket[1]) == self._full:
                 del self._buckets[key]
+            if count % SWEPT == 0:
+                yield
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -80,7 +87,7 @@ class Budgets:
         self.chain_keys = Buckets(rate)
         """By sender and recipient, so that asides never delay a room message's key."""
 
-    def sweep(self, now: int) -> None:
-        """Free what need not be kept."""
+    def sweep(self, clock: Callable[[], int]) -> Iterator[None]:
+        """Free what need not be kept, in pieces; ``clock`` says what time it is in each."""
         for buckets in (self.talk, self.questions, self.asides, self.chain_keys):
-            buckets.forget_full(now)
+            yield from buckets.forget_full(clock)

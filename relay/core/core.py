@@ -19,6 +19,7 @@ from protocol.identity import hello_content, verify
 from protocol.ids import PeerId
 from protocol.primitives import Label
 from relay.core import counts
+from relay.core.chores import Chores
 from relay.core.counts import Counts, Gauges
 from relay.core.rooms import Rooms
 from relay.core.session import UNREAD, Connection, Session
@@ -55,7 +56,8 @@ class Core:
         self._incarnation = incarnation
         self._limits = bounds
         self.counts = Counts()
-        self._rooms = Rooms(bounds, self.counts, now)
+        self._chores = Chores()
+        self._rooms = Rooms(bounds, self.counts, self._chores, now)
         self._sessions: dict[Connection, Session] = {}
         self._strangers: dict[Connection, int] = {}
         """Connections before HELLO, in order, and since when."""
@@ -141,13 +143,18 @@ class Core:
     def tick(self, now: int) -> None:
         """Do what time alone brings about. To be called before a turn."""
         self._rooms.tick(now)
+        self._chores.begin_turn()
         if now >= self._sweep_at:
-            self._sweep_at = now + SWEEP
-            self._rooms.sweep(now, set(self._sessions))
+            self._sweep_at = limits.TIME  # not before this one is done
+            self._chores.add(self._sweep(now))
             for connection, since in tuple(self._strangers.items()):
                 if now - since < HELLO_WAIT:
                     break
                 self._cut(self._sessions[connection], now, counts.SILENT)
+
+    def _sweep(self, now: int) -> Iterator[None]:
+        yield from self._rooms.sweep(self._sessions)
+        self._sweep_at = now + SWEEP
 
     def say_goodbye(self) -> None:
         """Tell everybody that the relay is stopping, with the next turn."""
@@ -180,6 +187,8 @@ class Core:
 
     def rest(self, now: int) -> int:
         """Return for how many ms at most nothing needs to be done unless something happens."""
+        if self._chores:
+            return 0
         waits = [SWEEP]
         opening = self._rooms.opening_in(now)
         if opening is not None:

@@ -20,6 +20,8 @@ from relay.core.roster import Roster
 from relay.core.stream import Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from protocol.card import Card
     from protocol.envelope import Post
     from protocol.ids import PeerId, RoomId
@@ -33,6 +35,8 @@ _AROUND: Final = 128
 """What an envelope holds beside a statement, card or body, at most, in bytes."""
 _MESSAGE: Final = int(Kind.MESSAGE)
 _STATEMENT: Final = int(Kind.STATEMENT)
+LOOKS: Final = 64
+"""Kept messages that are looked at in one piece of work."""
 _NOTHING: Final = Stream((0,), 0)
 
 
@@ -185,9 +189,11 @@ class Room:
 
     # -- time -----------------------------------------------------------------------------------------------------
 
-    def expire(self, now: int) -> None:
-        """Drop whatever has been kept for its life."""
-        self.stream.expire(now)
+    def expire(self, now: int) -> Iterator[None]:
+        """Drop whatever has been kept for its life, in pieces."""
         self.roster.expire(now)
-        for stream in self._asides.values():
-            stream.expire(now)
+        left = LOOKS
+        for stream in (self.stream, *self._asides.values()):
+            while not (left := stream.expire(now, left)):
+                yield
+                left = LOOKS

@@ -8,7 +8,7 @@ belongs to the requester or is known to all members: nothing depends on asides b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Iterator
 from typing import TYPE_CHECKING
 
 from protocol import envelope, limits
@@ -38,12 +38,13 @@ from protocol.membership import Membership
 from relay.core.attachment import Attachment
 from relay.core.budget import Budgets
 from relay.core.place import Place
-from relay.core.revival import Candidate, Revival, choose, membership_end, unknown_restrictions
+from relay.core.revival import Candidate, Choice, Revival, choose, unknown_restrictions
 from relay.core.room import Room
 from relay.core.session import LogFetch
 
 if TYPE_CHECKING:
     from protocol.limits import RelayLimits
+    from relay.core.chores import Chores
     from relay.core.counts import Counts
     from relay.core.session import Session
 
@@ -51,13 +52,16 @@ if TYPE_CHECKING:
 class Rooms:
     """See the module's text."""
 
-    def __init__(self, bounds: RelayLimits, counts: Counts, now: int) -> None:
+    def __init__(self, bounds: RelayLimits, counts: Counts, chores: Chores, now: int) -> None:
         self._limits = bounds
         self._counts = counts
+        self._chores = chores
+        self._now = now
         self._budgets = Budgets(bounds)
+        self._collecting = True
         self._rooms: dict[RoomId, Room] = {}
         self._founders: Counter[PeerId] = Counter()
-        self._revival = Revival(now + limits.REVIVAL, bounds.statements * 2, bounds.rooms)
+        self._revival = Revival(now + limits.REVIVAL, bounds.statements * 3 + 1, bounds.rooms, bounds.bytes_gathered)
         self.forgotten = 0
         """How many rooms were forgotten: each may come back with an older log, as after a restart."""
         self.founders: Container[PeerId] | None = None
@@ -127,7 +131,7 @@ class Rooms:
         room = self._open(request.room)
         member = peer in room.membership.members
         if request.subject is None:
-            last = room.membership.index if member else membership_end(room.membership, peer)
+            last = room.membership.index if member else room.membership.end_of(peer)
             if last is None:
                 raise NotMember
             if not session.fetch(LogFetch(session, room, request.id, request.number, last)):
@@ -144,15 +148,14 @@ class Rooms:
     def restore(self, session: Session, peer: PeerId, request: envelope.Restore, now: int) -> None:
         """Take a piece of a forgotten room's log, and open the room when it is whole and the time has come."""
         self._take_question(peer, sum(map(len, request.statements)), now)
-        candidate = self._revival.gather(session, peer, RoomId(request.room), request, now)
+        room = RoomId(request.room)
+        candidate = self._revival.gather(session, peer, room, request, now)
         if candidate is None:
             session.accept(request.id)
-        elif request.room in self._rooms:
-            self._add_restrictions(candidate, self._rooms[RoomId(request.room)], now)
-        elif now < self._revival.opens_at:
-            self._revival.wait(RoomId(request.room), candidate)
-        else:
-            self._revive(RoomId(request.room), [candidate], now)
+            return
+        self._revival.wait(room, candidate)
+        if not self._collecting and not self._revival.is_choosing(room):
+            self._chores.add(self._revive(room))
 
     def ping(self, peer: PeerId, now: int) -> None:
         """Do nothing, at most so often."""
@@ -215,73 +218,96 @@ class Rooms:
                 raise InviteExpired
             if len(membership.members) >= self._limits.members and peer not in membership.banned:
                 raise TooManyMembers
-        if (
-            membership.index >= self._limits.statements
-            and statement.signer != membership.founder
-            and not st.is_restriction(statement)
-        ):
+        self._check_size(membership, statement)
+
+    def _check_size(self, membership: Membership, statement: st.Statement) -> None:
+        """Refuse what the log is too long for: restrictions fit for longer, and what the founder says for longest."""
+        most = self._limits.statements
+        if statement.signer == membership.founder:
+            most *= 3
+        elif st.is_restriction(statement):
+            most *= 2  # an admin who floods the log with removals can't keep the founder from ending that
+        if membership.index >= most and not isinstance(statement, st.Close):
             raise TooManyStatements
 
     # -- opening and forgetting -----------------------------------------------------------------------------------
 
     def tick(self, now: int) -> None:
         """Open the rooms that came back, when the time has come."""
-        if now >= self._revival.opens_at:
-            for room, candidates in self._revival.take().items():
-                self._revive(room, candidates, now)
+        self._now = now
+        if self._collecting and now >= self._revival.opens_at:
+            self._collecting = False
+            for room in self._revival.rooms():
+                self._chores.add(self._revive(room))
 
     def opening_in(self, now: int) -> int | None:
         """Return in how many ms ``tick`` is needed for that, or None."""
-        return self._revival.opens_at - now if now < self._revival.opens_at else None
+        return self._revival.opens_at - now if self._collecting else None
 
-    def sweep(self, now: int, connected: set[bytes]) -> None:
-        """Drop what has been kept for its life, rooms included; ``connected`` are all connections."""
-        self._budgets.sweep(now)
-        self._revival.sweep(now, connected)
+    def sweep(self, connected: Container[bytes]) -> Iterator[None]:
+        """Drop what has been kept for its life, rooms included, in pieces; ``connected`` are all connections."""
+        yield from self._budgets.sweep(lambda: self._now)
+        self._revival.sweep(self._now, connected)
         for room in tuple(self._rooms.values()):
-            room.expire(now)
-            if room.idle_since is not None and now - room.idle_since >= self._limits.idle_close_s * limits.SECOND:
+            yield from room.expire(self._now)
+            yield
+            if room.idle_since is not None and self._now - room.idle_since >= self._limits.idle_close_s * limits.SECOND:
                 self._forget(room)
 
-    def _revive(self, room: RoomId, candidates: list[Candidate], now: int) -> None:
-        if room in self._rooms:  # founded anew meanwhile
+    def _revive(self, room: RoomId) -> Iterator[None]:
+        """Open a room that was brought, or take what it restricts into the room that is open; for whoever comes too."""
+        while candidates := self._revival.take(room):
+            choice = None
+            if room not in self._rooms:
+                choice = yield from choose(room, candidates)
+            if room in self._rooms:  # open before, or founded anew meanwhile
+                for candidate in candidates:
+                    yield from self._add_restrictions(candidate, self._rooms[room])
+            elif choice:
+                self._open_chosen(choice)
             for candidate in candidates:
-                self._add_restrictions(candidate, self._rooms[room], now)
-        else:
-            choice = choose(room, candidates)
-            if choice.membership:
-                try:
-                    self._check_capacity(choice.membership.founder)
-                except BackchannelError as reason:
-                    choice.refused += [(candidate, reason) for candidate in choice.accepted]
-                else:
-                    self._add(choice.membership, now)
-                    self._counts.rooms_restored += 1
-                    for candidate in choice.accepted:
-                        candidate.session.accept(candidate.request)
-            for candidate, error in choice.refused:
-                candidate.session.refuse(candidate.request, error.code)
-        for candidate in candidates:
-            for request in candidate.held:
-                self._attach_held(candidate, request, now)
+                for request in candidate.held:
+                    yield
+                    self._attach_held(candidate, request)
+            self._revival.done(room)
+        self._revival.done(room)
 
-    def _attach_held(self, candidate: Candidate, request: envelope.Attach, now: int) -> None:
+    def _open_chosen(self, choice: Choice) -> None:
+        if choice.membership:
+            try:
+                self._check_capacity(choice.membership.founder)
+            except BackchannelError as reason:
+                choice.refused += [(candidate, reason) for candidate in choice.accepted]
+            else:
+                self._add(choice.membership, self._now)
+                self._counts.rooms_restored += 1
+                for candidate in choice.accepted:
+                    candidate.session.accept(candidate.request)
+        for candidate, error in choice.refused:
+            candidate.session.refuse(candidate.request, error.code)
+
+    def _attach_held(self, candidate: Candidate, request: envelope.Attach) -> None:
         if candidate.session.leaving:
             return
         try:
-            self.attach(candidate.session, candidate.peer, request, now)
+            self.attach(candidate.session, candidate.peer, request, self._now)
         except BackchannelError as error:
             candidate.session.refuse(request.id, error.code)
 
-    def _add_restrictions(self, candidate: Candidate, room: Room, now: int) -> None:
+    def _add_restrictions(self, candidate: Candidate, room: Room) -> Iterator[None]:
         """Take from a log what it restricts and the room's own log lacks: each statement counts as if submitted."""
         for raw in unknown_restrictions(room.membership, candidate.log):
-            if not self._budgets.talk.take(candidate.peer, len(raw), now):
+            yield
+            if not raw:
+                continue
+            if not self._budgets.talk.take(candidate.peer, len(raw), self._now):
                 candidate.session.refuse(candidate.request, RateLimited.code)
                 return
             try:
-                if st.is_restriction(st.decode(raw)):
-                    room.append(raw, now)
+                statement = st.decode(raw)
+                if st.is_restriction(statement):
+                    self._check_size(room.membership, statement)
+                    room.append(raw, self._now)
                     self._counts.statements += 1
             except BackchannelError:  # what the rules do not admit now is left out
                 continue

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
+from protocol import limits
 from protocol.ids import PeerId
 
 Kept: TypeAlias = tuple[int, int, PeerId, bytes, bytes]
@@ -46,11 +47,16 @@ class Shelf:
         self.oldest = 0
         """No message on the shelf, if it holds any, has a lower number."""
 
-    def expire(self, now: int) -> None:
-        """Drop what has been kept for its life. Each number is looked at once in all, whatever is evicted between."""
-        while self.kept:
+    def expire(self, now: int, most: int) -> int:
+        """Drop what has been kept for its life, at the cost of ``most`` looks; return how many are left, 0 if too few.
+
+        Each number is looked at once in all, whatever is evicted between.
+        """
+        for left in range(most, 0, -1):
             kept = self.kept.get(self.oldest)
             if kept is None:
+                if not self.kept:
+                    return left
                 self.oldest += 1
             elif kept[0] + self.life <= now:
                 lane = self.lanes[kept[2]]
@@ -58,7 +64,8 @@ class Shelf:
                 if not lane.numbers:
                     del self.lanes[kept[2]]
             else:
-                return
+                return left
+        return 0
 
     def drop_oldest(self, lane: Lane) -> None:
         """Drop the oldest message of a lane."""
@@ -109,10 +116,12 @@ class Stream:
         while lane.size > self._most and len(lane.numbers) > 1:
             shelf.drop_oldest(lane)
 
-    def expire(self, now: int) -> None:
-        """Drop what has been kept for its life."""
+    def expire(self, now: int, most: int = limits.COUNTER) -> int:
+        """Drop what has been kept for its life, at the cost of ``most`` looks; return how many are left (0: no)."""
         for shelf in self._shelves:
-            shelf.expire(now)
+            if not (most := shelf.expire(now, most)):
+                break
+        return most
 
     def after(self, cursor: int, last: int) -> Iterator[tuple[int, Kept]]:
         """Yield what is kept of the numbers after ``cursor`` up to ``last``, in order."""

@@ -94,6 +94,7 @@ class Stage:
         for _ in range(1_000):
             if self.core.rest(self.now):
                 return
+            self.core.tick(self.now)
             self.turn()
         raise AssertionError("the relay does not come to rest")
 

@@ -419,6 +419,36 @@ def test_a_full_log_takes_restrictions_and_the_founders_word(make_stage):
     alice.invites(room)
 
 
+def test_even_what_always_fits_has_an_end_and_no_admin_can_bring_it_about_for_the_founder(make_stage):
+    stage = make_stage(statements=4)
+    alice, bob = stage.connection(), stage.connection()
+    room = alice.founds()
+    assert bob.enters(alice.invites(room)) == "accepted"
+    promotion = st.role(alice.identity, room, alice.log(room).anchor, bob.id, True)
+    assert alice.submits(room, promotion) == "accepted"
+    strangers = iter([stage.connection() for _ in range(20)])
+    answers = [bob.removes(room, next(strangers)) for _ in range(5)]
+    assert answers == ["accepted"] * 4 + ["limit-statements"]
+    assert bob.submits(room, st.leave(bob.identity, room, bob.log(room).anchor)) == "limit-statements"
+    assert alice.removes(room, bob) == "accepted"
+    answers = [alice.removes(room, next(strangers)) for _ in range(4)]
+    assert answers == ["accepted"] * 3 + ["limit-statements"]
+    assert alice.submits(room, st.close(alice.identity, room, alice.log(room).anchor)) == "accepted"
+
+
+def test_so_long_a_log_comes_back(make_stage):
+    stage = make_stage(statements=2, idle_close_s=60)
+    alice = stage.connection()
+    room = alice.founds()
+    for _ in range(5):
+        alice.removes(room, stage.connection())
+    alice.submits(room, st.close(alice.identity, room, alice.log(room).anchor))
+    log = tuple(alice.log(room).log)
+    assert len(log) == 7
+    stage.passes(limits.MINUTE)
+    assert alice.asks(envelope.Restore(alice.request(), room, True, log)) == "accepted"
+
+
 @pytest.mark.parametrize("bounds", [{"rooms": 2}, {"rooms_per_founder": 2}])
 def test_there_can_be_too_many_rooms(make_stage, bounds):
     stage = make_stage(idle_close_s=60, **bounds)

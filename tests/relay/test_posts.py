@@ -7,6 +7,7 @@ import pytest
 from protocol import envelope, limits
 from protocol.envelope import Accepted, Flag, Message
 from protocol.ids import PeerId
+from relay.core import budget, chores, room
 from relay.core.budget import Buckets, Rate
 from relay.core.stream import OVERHEAD, Stream
 
@@ -234,9 +235,9 @@ def test_a_post_sent_again_costs_nothing(make_company):
 def test_buckets_that_are_full_are_forgotten():
     buckets = Buckets(Rate(10, 10, 1_000, 1_000))
     assert buckets.take(b"key", 500, 0)
-    buckets.forget_full(499)
+    assert not list(buckets.forget_full(lambda: 499))
     assert len(buckets) == 1
-    buckets.forget_full(500)
+    assert not list(buckets.forget_full(lambda: 500))
     assert len(buckets) == 0
 
 
@@ -285,3 +286,31 @@ def test_two_shelves_are_read_as_one_stream():
     assert numbers(stream) == [2, 4, 6]
     stream.expire(200)
     assert numbers(stream) == []
+
+
+def test_what_has_been_kept_for_its_life_is_dropped_over_many_turns(make_company, monkeypatch):
+    """A relay that holds much must not stand still for it once a second."""
+    monkeypatch.setattr(chores, "PIECES", 1)
+    c = make_company(bytes_per_sender=1 << 30, posts_burst=10_000)
+    for number in range(10):
+        c.alice.sends(*(c.alice.post(c.room, f"{number}", index=4) for _ in range(room.LOOKS)))
+        c.alice.sends(*(c.alice.post(c.room, f"{number}", c.bob, index=4) for _ in range(room.LOOKS)))
+    c.stage.now += limits.HOUR
+    kept = c.stage.core.gauges().retained_messages
+    assert kept == 20 * room.LOOKS
+    while kept:
+        c.stage.core.tick(c.stage.now)
+        left = c.stage.core.gauges().retained_messages
+        assert kept - left <= 2 * room.LOOKS
+        assert not left or c.stage.core.rest(c.stage.now) == 0
+        kept = left
+    c.stage.turns()
+    assert c.stage.core.rest(c.stage.now) > 0
+
+
+def test_buckets_are_looked_at_over_many_turns():
+    buckets = Buckets(Rate(1, 10, 1, 10))
+    for number in range(3 * budget.SWEPT):
+        buckets.take(b"%d" % number, 1, 0)
+    assert sum(1 for _ in buckets.forget_full(lambda: 10_000)) == 3
+    assert len(buckets) == 0

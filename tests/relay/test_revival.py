@@ -12,7 +12,7 @@ from protocol.envelope import Closed, Statement
 from protocol.identity import Identity, SigningKey
 from protocol.ids import InviteId
 from protocol.membership import Membership
-from relay.core import revival
+from relay.core import chores, revival
 
 
 @dataclass
@@ -367,13 +367,13 @@ def test_only_so_many_rooms_may_wait(make_stage):
 def test_a_log_can_be_too_long(make_stage):
     stage = make_stage(statements=2)
     eve = stage.connection()
-    piece = (b"x",) * 4
+    piece = (b"x",) * 7
     assert eve.asks(envelope.Restore(eve.request(), bytes(32), False, piece)) == "accepted"
     assert eve.asks(envelope.Restore(eve.request(), bytes(32), False, (b"x",))) == "limit-statements"
 
 
-def test_what_is_gathered_is_bounded_and_pieces_that_lead_nowhere_are_dropped(stage, monkeypatch):
-    monkeypatch.setattr(revival, "GATHERED", 1_000)
+def test_what_is_gathered_is_bounded_and_pieces_that_lead_nowhere_are_dropped(make_stage):
+    stage = make_stage(bytes_gathered=900 + revival.TEXT + revival.CANDIDATE)
     eve, bob = stage.connection(), stage.connection()
     assert eve.asks(envelope.Restore(eve.request(), bytes(32), False, (bytes(900),))) == "accepted"
     assert bob.asks(envelope.Restore(bob.request(), bytes(32), False, (b"x" * 900,))) == "limit-statements"
@@ -383,3 +383,103 @@ def test_what_is_gathered_is_bounded_and_pieces_that_lead_nowhere_are_dropped(st
     bob.leaves_the_net()
     stage.passes(limits.SECOND)
     assert eve.asks(envelope.Restore(eve.request(), bytes(32), False, (b"y" * 900,))) == "accepted"
+
+
+def test_a_log_that_many_bring_is_held_once_and_let_go_when_the_room_is_open(started, past):
+    gathered = started.core._rooms._revival
+    restore(past.comes_back("bob"), past.log)
+    once = gathered.size
+    restore(past.comes_back("bob"), past.log)
+    assert gathered.size == once + revival.CANDIDATE
+    newer = past.copy()
+    newer.grants()
+    restore(past.comes_back("chuck"), newer.log)
+    assert once < gathered.size < 3 * once
+    started.passes(limits.REVIVAL)
+    assert gathered.size == 0
+    assert not gathered._texts
+    assert not gathered._logs
+
+
+@pytest.mark.parametrize("rubbish", [b"\x04", b"\x05" * 40, b""])
+def test_rubbish_beside_a_good_log_harms_nobody(started, past, rubbish):
+    """What looks like a restriction by its first byte is looked at when the room is chosen, outside of any request."""
+    eve, bob = started.connection(), past.comes_back("bob")
+    eve.asks(envelope.Restore(eve.request(), past.room, True, (rubbish,)))
+    answer = restore(bob, past.log)
+    started.passes(limits.REVIVAL)
+    assert bob.answer(answer) == "accepted"
+
+
+# -- long logs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """A relay that does one piece of its chores a turn."""
+    monkeypatch.setattr(chores, "PIECES", 1)
+
+
+def test_a_long_log_is_folded_over_many_turns_and_others_are_served_meanwhile(slow, make_stage):
+    stage = make_stage()
+    past = remember(stage, *(f"member {number}" for number in range(30)))
+    alice, bob = stage.connection(), past.comes_back("member 7")
+    room = alice.founds()
+    request = envelope.Restore(bob.request(), past.room, True, tuple(past.log.log))
+    attach = bob.attach(past.room)
+    bob.sends(request, attach)
+    for number in range(20):
+        alice.sends(alice.post(room, f"{number}"))
+        assert stage.core.rest(stage.now) == 0
+        stage.core.tick(stage.now)
+        stage.turn()
+        assert len([d for d in alice.looks() if isinstance(d, envelope.Accepted)]) >= number
+        assert bob.answer(request.id) == ""
+    stage.turns()
+    assert bob.answer(request.id) == "accepted"
+    assert bob.answer(attach.id) == "attached", "it waited for the room"
+
+
+def test_who_brings_a_log_that_is_being_folded_adds_to_it(slow, make_stage):
+    stage = make_stage()
+    past = remember(stage, "bob", "chuck", *(f"member {number}" for number in range(30)))
+    older = past.copy()
+    past.removes("chuck", ban=True)
+    chuck, bob = past.comes_back("chuck"), past.comes_back("bob")
+    first = envelope.Restore(chuck.request(), past.room, True, tuple(older.log.log))
+    second = envelope.Restore(bob.request(), past.room, True, tuple(past.log.log))
+    chuck.sends(first)
+    stage.core.tick(stage.now)
+    bob.sends(second)
+    stage.turns()
+    assert bob.answer(second.id) == chuck.answer(first.id) == "accepted"
+    assert past.people["chuck"].id in bob.log(past.room).banned
+
+
+def test_a_room_founded_anew_while_its_log_is_folded_is_the_room(slow, make_stage):
+    stage = make_stage()
+    past = remember(stage, "bob", "chuck")
+    older = past.copy()
+    past.removes("chuck")
+    alice, bob = past.comes_back("alice"), past.comes_back("bob")
+    request = envelope.Restore(bob.request(), past.room, True, tuple(past.log.log))
+    bob.sends(request)
+    alice.sends(envelope.Submit(alice.request(), past.room, older.log.log[0]))
+    stage.turns()
+    assert bob.answer(request.id) == "accepted"
+    assert [st.decode(raw).__class__.__name__ for raw in alice.log(past.room).log] == ["Found", "Remove"]
+
+
+def test_a_log_of_many_restrictions_that_the_room_knows_is_passed_over_in_pieces(slow, make_stage):
+    stage = make_stage()
+    past = remember(stage, "bob")
+    for _ in range(3 * revival.SKIPPED):
+        past.says(st.remove(past.people["alice"], past.room, past.log.anchor, Identity.generate().id, False))
+    bob, again = past.comes_back("bob"), past.comes_back("bob")
+    assert bob.answer(restore(bob, past.log)) == "accepted"
+    request = envelope.Restore(again.request(), past.room, True, tuple(past.log.log))
+    stage.core.tick(stage.now)
+    again.sends(request)
+    assert len(stage.core._chores) == 1
+    stage.turns()
+    assert again.answer(request.id) == "accepted"
