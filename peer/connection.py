@@ -20,7 +20,7 @@ from zmq.utils.monitor import recv_monitor_message
 from protocol import VERSION, limits
 from protocol import envelope as ev
 from protocol.address import HostPort
-from protocol.errors import BadAddress, Gone, UnreachableError, WrongRelayKey, from_code
+from protocol.errors import BadAddress, GoingAway, Gone, UnreachableError, WrongRelayKey, from_code
 from protocol.identity import Identity, hello_content
 from protocol.ids import RelayKey
 from protocol.primitives import Label, new_message_id
@@ -45,6 +45,7 @@ class Connection:
         self._socket, self._monitor = socket, monitor
         self._watch: asyncio.Future[None] | None = None
         self._slow = False
+        self._going_away = False
         self.welcome: ev.Welcome
         self.at: HostPort
 
@@ -149,9 +150,16 @@ class Connection:
             await self._or_gone(self._socket.send(frame))
 
     async def receive(self) -> list[ev.Delivery]:
-        """Wait for the next frame; raise ``Gone`` at the end of the connection, ``Malformed`` for rubbish."""
+        """Wait for the next frame; raise ``Gone`` at the end of the connection, ``Malformed`` for rubbish.
+
+        After the frame in which the relay said that it is stopping, raise ``GoingAway``: it waits for us to hang up.
+        """
+        if self._going_away:
+            raise GoingAway
         parts: list[bytes] = await self._or_gone(self._socket.recv_multipart())
-        return list(ev.decode_deliveries(parts[0] if len(parts) == 1 else b""))
+        deliveries = list(ev.decode_deliveries(parts[0] if len(parts) == 1 else b""))
+        self._going_away = any(isinstance(delivery, ev.GoingAway) for delivery in deliveries)
+        return deliveries
 
     async def _or_gone(self, coming: Awaitable[T]) -> T:
         if self._watch is None:

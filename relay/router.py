@@ -45,6 +45,8 @@ CURVE_OVERHEAD: Final = 1_024
 """What encryption adds to a frame, generously: libzmq counts it in MAXMSGSIZE."""
 LAST_WORDS: Final = 100
 """How long (ms) a connection lives on after the core has cut it, so that it can read why."""
+HANGING_UP: Final = 2_000
+"""How long (ms) the relay waits, when it stops, until everybody has read all and hung up."""
 FAREWELL: Final = 1_000
 """How long (ms) the relay's last frames may take to leave when it stops."""
 REMEMBERED: Final = 60_000
@@ -53,6 +55,7 @@ REMEMBERED: Final = 60_000
 _MONITOR: Final = "inproc://monitor"
 _EVENT: Final = struct.Struct("=HI")
 _SWEEP: Final = 1_000
+_GLANCE: Final = 10
 _ZAP: Final = "inproc://zeromq.zap.01"
 _ZAP_DOMAIN: Final = b"backchannel"
 
@@ -172,8 +175,21 @@ class Router:
             self._step()
         when_stopping()
         self._step(wait=False)
-        self._core.say_goodbye()
-        self._turn()
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        """Let everybody have what was taken for them, and wait, not for long, until they have hung up.
+
+        To close first would cost those who are slow what they have not read yet: their kernel throws it away if they
+        still send something. What comes now is not taken, and nobody is told that it was.
+        """
+        until = monotonic_ms() + HANGING_UP
+        while self._core.say_goodbye() and (now := monotonic_ms()) < until:
+            self._turn()
+            self._socket.poll(_GLANCE)
+            self._take_frames()
+            self._read_monitor()
+            self._forget_gone(now)
 
     def stop(self) -> None:
         """Let ``run`` return soon. May be called from a signal handler or another thread."""
@@ -250,9 +266,7 @@ class Router:
                 self._expel(connection, frame, now)
             else:
                 self._receive(connection, frame, now)
-        gone, self._gone = self._gone, []
-        for connection in gone:  # after the frames: a last one may have come before the end
-            self._forget(connection, now)
+        self._forget_gone(now)  # after the frames: a last one may have come before the end
         self._core.tick(now)
         self._turn()
         self._cut_doomed(now)
@@ -381,6 +395,11 @@ class Router:
         self._unbound.pop(connection, None)
         self._dead[connection] = now
         self._core.disconnect(connection, now)
+
+    def _forget_gone(self, now: int) -> None:
+        gone, self._gone = self._gone, []
+        for connection in gone:
+            self._forget(connection, now)
 
     def _expel(self, connection: bytes, frame: zmq.Frame, now: int) -> None:
         """Cut whoever sent a message of several parts."""

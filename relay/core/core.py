@@ -156,11 +156,17 @@ class Core:
         yield from self._rooms.sweep(self._sessions)
         self._sweep_at = now + SWEEP
 
-    def say_goodbye(self) -> None:
-        """Tell everybody that the relay is stopping, with the next turn."""
-        for session in self._sessions.values():
-            if session.peer:
+    def say_goodbye(self) -> bool:
+        """Tell whoever has been sent everything that the relay is stopping, with the next turn; to be called again.
+
+        It is the last that a connection hears. Return whether anybody is still there.
+        """
+        greeted = [session for session in self._sessions.values() if session.peer]
+        for session in greeted:
+            if not session.farewelled and not session.owes_anything():
+                session.farewelled = True
                 session.answer(envelope.GoingAway())
+        return bool(greeted)
 
     # -- what is to be done ---------------------------------------------------------------------------------------
 

@@ -64,6 +64,8 @@ class Session:
         """Nothing more is taken from this connection; it is cut when its last answers have been tried."""
         self.dismissed = ""
         """The code with which it was refused, once it is leaving for that."""
+        self.farewelled = False
+        """It has been told that the relay is stopping."""
         self.stalled = False
         self.retry_at = 0
         self.owed_since: int | None = None

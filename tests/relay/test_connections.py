@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from protocol import envelope, limits, wire
-from protocol.envelope import GoingAway, Kind, Presence, Refused, Welcome
-from relay.core.core import HELLO_WAIT, NO_REQUEST
+from protocol.envelope import GoingAway, Kind, Message, Presence, Refused, Welcome
+from relay.core.core import HELLO_WAIT, NO_REQUEST, RETRY
 
 
 def test_whoever_says_hello_is_welcome(stage):
@@ -168,6 +168,26 @@ def test_going_away(company):
     c.stage.turn()
     assert c.alice.sees() == c.bob.sees() == [GoingAway()]
     assert stranger.sees() == []
+
+
+def test_going_away_is_the_last_that_anybody_hears(company):
+    """Whoever is slow gets what is kept first; nobody is told twice, and the relay knows when all have hung up."""
+    c = company
+    c.stage.full.add(c.bob.connection)
+    c.alice.says(c.room, "the last message")
+    for _ in range(2):
+        assert c.stage.core.say_goodbye()
+        c.stage.turn()
+    c.stage.full.clear()
+    c.stage.passes(RETRY)
+    for _ in range(2):
+        assert c.stage.core.say_goodbye()
+        c.stage.turns()
+    for person in (c.alice, c.bob):
+        assert [type(d) for d in person.looks() if isinstance(d, (Message, GoingAway))] == [Message, GoingAway]
+    for person in (c.alice, c.bob, c.chuck):
+        person.leaves_the_net()
+    assert not c.stage.core.say_goodbye()
 
 
 def test_rest_is_short_while_something_is_to_be_done(company):
