@@ -9,7 +9,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check lint coverage fuzz attacks bench-cli build clean
+.PHONY: help run test check lint coverage fuzz attacks faults bench-cli build clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,9 @@ fuzz: $(VENV)/installed-dev  ## feed rubbish to everything that parses, for long
 
 attacks: $(VENV)/installed-dev  ## take out one defence after the other and see the tests of each published attack fail
 	@$(BIN)/pytest -m attacks -n auto tests/attacks
+
+faults: $(VENV)/installed-dev  ## end, freeze, cut and flood everything, again and again (some minutes)
+	@$(BIN)/pytest -m faults tests/faults
 
 bench-cli: $(VENV)/installed-dev  ## measure how fast the commands start
 	@$(BIN)/python bench/bench_cli.py
