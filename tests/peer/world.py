@@ -170,6 +170,13 @@ class World:
                 process.connects()
             self.passes(limits.REVIVAL + STEP)
 
+    def close(self) -> None:
+        """Close every profile."""
+        for process in self.processes:
+            process.store.close()
+        for person in self.people.values():
+            person.store.close()
+
     def new_connection(self) -> bytes:
         return b"c%d" % next(self._names)
 
