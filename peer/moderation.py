@@ -168,13 +168,13 @@ class Moderated:
 
     def warnings(self) -> list[Event]:
         """Return what waits for an answer: alarms, which stop all sending here, and nicks that were another's."""
-        return self._core.roster.warnings()
+        return [*self._core.roster.warnings(), *self._core.roster.doubtful()]
 
     def accept(self, person: Person | None) -> int:
         """Answer what was seen of ``person``, a changed key or alarms (None: of the relay alone); return how many."""
         roster = self._core.roster
         subject = person.id if person else PeerId(b"")
-        answered = roster.alarms.answer(subject, self._link.now())
+        answered = roster.answer(subject, self._link.now())
         if person and roster.people.is_impostor(person.id):
             roster.people.accept(person.id)
             answered += 1

@@ -26,7 +26,7 @@ class AlarmKind(enum.StrEnum):
     CARD = "card"
     """Two different cards of one generation, or a card that is not validly signed."""
     WITHHELD = "withheld"
-    """The relay did not take a restriction within 30 s."""
+    """The log lacks a restriction that an earlier one had, and the relay did not take it within 30 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,13 @@ class Alarms:
     def is_known(self, kind: AlarmKind, subject: PeerId | bytes, now: int) -> bool:
         """Say whether the user has answered just this about a member within a day: it then stops nothing again.
 
-        What only a relay can do is never known.
+        What only a relay can do is never known, nor that somebody is back whose removal a restart lost once more.
         """
         sql = "SELECT max(answered_at) FROM alarms WHERE room = ? AND kind = ? AND subject = ?"
+        if not subject or kind is AlarmKind.WITHHELD:
+            return False
         row = self._store.row(sql, self._room, kind.value, subject)
-        return bool(subject) and row is not None and row[0] is not None and 0 <= now - row[0] < _KNOWN_FOR
+        return row is not None and row[0] is not None and 0 <= now - row[0] < _KNOWN_FOR
 
     def standing(self) -> list[Alarm]:
         """Return the alarms that were not answered yet, oldest first."""
@@ -77,12 +79,7 @@ class Alarms:
         return [Alarm(AlarmKind(kind), subject, what, raised_at) for kind, subject, what, raised_at in rows]
 
     def answer(self, subject: PeerId | bytes, now: int) -> int:
-        """Note that the user read and accepted the alarms about ``subject``; return how many there were.
-
-        Who accepts that the relay forgot removals need not hear of these again.
-        """
-        if any(alarm.kind is AlarmKind.WITHHELD and alarm.subject == subject for alarm in self.standing()):
-            self._store.write("DELETE FROM restrictions WHERE room = ?", self._room)
+        """Note that the user read and accepted the alarms about ``subject``; return how many there were."""
         return self._store.write(
             "UPDATE alarms SET answered_at = ? WHERE room = ? AND subject = ? AND answered_at IS NULL",
             *(now, self._room, subject),

@@ -7,12 +7,24 @@ is in the log, or the user has accepted that it is forgotten.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from peer.store import Room, Store
 from protocol import statement as st
 from protocol.errors import AlreadyStated, BackchannelError
 from protocol.ids import PeerId
 from protocol.membership import Membership
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One of them: who signed it, whom it made go, whether that one is a member now, and whether the log admits it."""
+
+    raw: bytes
+    signer: PeerId
+    goes: PeerId | None
+    is_back: bool
+    fits: bool
 
 
 class Restrictions:
@@ -29,27 +41,24 @@ class Restrictions:
             [(self._room.id, raw) for raw in log if st.is_restriction(st.decode(raw))],
         )
 
-    def lacking(self) -> list[bytes]:
+    def lacking(self) -> list[Kept]:
         """Return the restrictions that were in an earlier log and that this one does not hold, but has to take.
 
         One whose signer lost the right to it with the earlier log binds nobody; but who was removed by it is not let
         in again for that (``gone``).
         """
-        return [raw for raw, goes, fits in self._kept() if fits or self._is_back(goes)]
+        return [kept for kept in self._kept() if kept.fits or kept.is_back]
 
-    def gone(self) -> set[PeerId]:
+    def gone(self) -> dict[PeerId, Kept]:
         """Return the members of this log whose removal or leaving was in an earlier one, which a restart lost.
 
-        Nothing is sealed for them until that is in the log again, or the user has accepted that the relay forgot it.
+        Nothing is sealed for them until that is in the log again, or the user has accepted that the relay forgot it:
+        nothing in a log proves that whoever let them in again knew of the removal.
         """
-        return {goes for _, goes, _ in self._kept() if goes is not None and self._is_back(goes)}
+        return {kept.goes: kept for kept in self._kept() if kept.goes is not None and kept.is_back}
 
-    def _is_back(self, goes: PeerId | None) -> bool:
-        membership = self._membership()
-        return goes is not None and membership is not None and goes in membership.members
-
-    def _kept(self) -> list[tuple[bytes, PeerId | None, bool]]:
-        """Return them, each with the member whom it has made go, and whether the log admits it now.
+    def _kept(self) -> list[Kept]:
+        """Return them all, but for those that the log holds again.
 
         One that fits no log now is kept: a relay that claims another restart may show one in which it matters again.
         """
@@ -59,16 +68,27 @@ class Restrictions:
             goes: PeerId | None = None
             if isinstance(statement, st.Remove | st.Leave):
                 goes = statement.subject if isinstance(statement, st.Remove) else statement.signer
+            is_back = goes is not None and membership is not None and goes in membership.members
             try:
                 if membership is not None:
                     membership.check(raw)
             except AlreadyStated:
-                self._store.write("DELETE FROM restrictions WHERE room = ? AND statement = ?", self._room.id, raw)
+                self._forget(raw)
             except BackchannelError:
-                found.append((raw, goes, False))
+                found.append(Kept(raw, statement.signer, goes, is_back, fits=False))
             else:
-                found.append((raw, goes, True))
+                found.append(Kept(raw, statement.signer, goes, is_back, fits=True))
         return found
+
+    def accept(self, peer: PeerId | None) -> int:
+        """Forget those that keep ``peer`` out, or (None) those that keep nobody out; return how many there were."""
+        accepted = [kept for kept in self._kept() if (kept.goes if kept.is_back else None) == peer]
+        for kept in accepted:
+            self._forget(kept.raw)
+        return len(accepted)
+
+    def _forget(self, raw: bytes) -> None:
+        self._store.write("DELETE FROM restrictions WHERE room = ? AND statement = ?", self._room.id, raw)
 
     def taken(self, raw: bytes, incarnation: bytes) -> None:
         """Note that the relay said that it took this restriction."""

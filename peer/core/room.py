@@ -17,6 +17,7 @@ from peer.core.inbox import Inbox
 from peer.core.outbox import Outbox
 from peer.core.patience import SLEPT, Patience
 from peer.core.publication import Publication
+from peer.core.restrictions import Kept
 from peer.core.roster import Roster
 from peer.keys import Keys, bury
 from peer.store import Room, Store
@@ -132,11 +133,17 @@ class RoomCore:
 
     # -- what the user wants ------------------------------------------------------------------------------------------
 
-    def check_sendable(self, to: Iterable[PeerId]) -> None:
-        """Raise ``AlarmRaised`` while an alarm stands, ``IdentityChanged`` for a nick that was another identity's."""
+    def check_sendable(self, to: Sequence[PeerId]) -> None:
+        """Raise ``AlarmRaised`` while an alarm stands, or if a removal of one of ``to`` is known that a restart lost.
+
+        Raise ``IdentityChanged`` for a nick that was another identity's.
+        """
         if standing := self.roster.alarms.standing():
             raise AlarmRaised(standing[0].what)
+        gone = self.roster.restrictions.gone() if to else {}
         for peer in to:
+            if peer in gone:
+                raise AlarmRaised(self.roster.why_gone(gone[peer]))
             if self.roster.people.is_impostor(peer):
                 raise IdentityChanged(self.roster.person(peer).label)
 
@@ -275,11 +282,11 @@ class RoomCore:
         self._caught_up = True
         self._note_attached(now)
         self.inbox.attached(now)
-        for raw in self.roster.restrictions.lacking():
-            self._restrictions.setdefault(raw, now)
-            if self.roster.restrictions.was_taken(raw, self._incarnation):
-                self._withheld(now)
-            self._restoring[self._request(ev.Submit(new_message_id(), self._room.id, raw))] = raw
+        for kept in self.roster.restrictions.lacking():
+            self._restrictions.setdefault(kept.raw, now)
+            if self.roster.restrictions.was_taken(kept.raw, self._incarnation):
+                self._withheld(kept, now)
+            self._restoring[self._request(ev.Submit(new_message_id(), self._room.id, kept.raw))] = kept.raw
         if restarted or self._restored:
             self._publication.bring_back(now)
         self._publication.publish(now)
@@ -418,14 +425,18 @@ class RoomCore:
         self._publication.publish(now)
         if self._reading is not Reading.NOTHING and now - self._refreshed >= _REFRESH:
             self._note_attached(now)
-        if self._restrictions:
-            lacking = set(self.roster.restrictions.lacking())
-            self._restrictions = {raw: since for raw, since in self._restrictions.items() if raw in lacking}
+        self._insist(now, self._attached_since, attached)
+
+    def _insist(self, now: int, attached_since: int, attached: int) -> None:
+        """Sound an alarm about every restriction that was submitted and has not been taken for too long."""
+        lacking = {kept.raw: kept for kept in self.roster.restrictions.lacking()} if self._restrictions else {}
+        self._restrictions = {raw: since for raw, since in self._restrictions.items() if raw in lacking}
         over = self._patience.passes(attached, self._restrictions)
         for raw, since in list(self._restrictions.items()):
-            if raw in over or now - max(since, self._attached_since) >= limits.UNRESOLVED:
+            if raw in over or now - max(since, attached_since) >= limits.UNRESOLVED:
                 del self._restrictions[raw]
-                self._withheld(now)
+                self._withheld(lacking[raw], now)
 
-    def _withheld(self, now: int) -> None:
-        self.roster.sound(AlarmKind.WITHHELD, b"", "The relay does not take a removal that you know of.", now)
+    def _withheld(self, kept: Kept, now: int) -> None:
+        subject = kept.goes if kept.goes is not None and kept.is_back else b""
+        self.roster.sound(AlarmKind.WITHHELD, subject, self.roster.why_gone(kept), now)

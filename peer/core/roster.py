@@ -14,7 +14,7 @@ from peer.core.alarms import AlarmKind, Alarms
 from peer.core.cards import Cards
 from peer.core.events import Event, EventKind, MemberInfo, Person
 from peer.core.people import People
-from peer.core.restrictions import Restrictions
+from peer.core.restrictions import Kept, Restrictions
 from peer.store import Room, Store
 from protocol import limits
 from protocol import statement as st
@@ -216,6 +216,36 @@ class Roster:
         alarms = [self._alarm(alarm.kind, alarm.subject, alarm.what) for alarm in self.alarms.standing()]
         impostors = [self._key_changed(peer) for peer in self.others() if self.people.is_impostor(peer)]
         return [*alarms, *impostors]
+
+    def doubtful(self) -> list[Event]:
+        """Return of which members a removal is known that no relay can take any more, if no alarm says so yet."""
+        said = {alarm.subject for alarm in self.alarms.standing() if alarm.kind is AlarmKind.WITHHELD}
+        return [
+            self._alarm(AlarmKind.WITHHELD, peer, self.why_gone(kept))
+            for peer, kept in self.restrictions.gone().items()
+            if not kept.fits and peer not in said
+        ]
+
+    def why_gone(self, kept: Kept) -> str:
+        """Say why nothing is sealed for a member, or what the relay does not take."""
+        by = self.person(kept.signer).label
+        if kept.goes is None or not kept.is_back:
+            return "The relay does not take a restriction that you know of."
+        who = self.person(kept.goes).label
+        done = f"{who} left" if kept.goes == kept.signer else f"{by} removed {who}"
+        return (
+            f"{done}, a restart of the relay lost that, and {who} is in the room: "
+            f"nothing is sealed for {who} until you accept it or {who} is removed again"
+        )
+
+    def answer(self, subject: PeerId | bytes, now: int) -> int:
+        """Note that the user accepts what was seen of ``subject`` (empty: of the relay alone); return how much it was.
+
+        Who accepts that the relay forgot a removal need not hear of it again.
+        """
+        withheld = any(a.kind is AlarmKind.WITHHELD and a.subject == subject for a in self.alarms.standing())
+        kept = self.restrictions.accept(PeerId(subject) if subject else None) if subject or withheld else 0
+        return max(self.alarms.answer(subject, now), int(kept > 0))
 
     def _alarm(self, kind: AlarmKind, subject: bytes, what: str) -> Event:
         who = self.person(PeerId(subject)) if subject else None

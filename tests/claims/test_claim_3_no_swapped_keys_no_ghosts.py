@@ -259,7 +259,7 @@ def test_an_old_log_after_a_restart_lets_nobody_in_again(company: Company, accep
     assert c.bob.hears() == ["alice: is dave here?"]
     c.world.passes(lies.LONG)
     for person in c.people:
-        assert c.world.alarmed(person) == ["withheld"]
+        assert c.world.alarmed(person) == ["withheld dave"]
         refuses_to_send(person)
     assert len(c.world.sealed_to(dave.id)) == before
 
@@ -279,7 +279,7 @@ def test_who_comes_for_a_moment_only_knows_of_the_removal_the_next_time_too(comp
     first.stops()
     c.alice.starts(Reading.NOTHING, present=False)
     assert len(c.world.sealed_to(dave.id)) == before
-    assert c.world.alarmed(c.alice) == ["withheld"]
+    assert c.world.alarmed(c.alice) == ["withheld dave"]
     refuses_to_send(c.alice)
 
 

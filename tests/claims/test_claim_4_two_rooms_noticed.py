@@ -249,7 +249,7 @@ def test_a_relay_that_restarts_without_a_removal_again_and_again_is_noticed(comp
         c.world.restart()
         c.world.passes(BOUNCE - limits.REVIVAL)
     assert bounces > 3
-    assert c.world.alarmed(c.alice) == c.world.alarmed(c.bob) == ["withheld"]
+    assert c.world.alarmed(c.alice) == c.world.alarmed(c.bob) == ["withheld chuck"]
     stops_sending(c.bob)
 
 

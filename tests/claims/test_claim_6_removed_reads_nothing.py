@@ -205,7 +205,7 @@ def test_a_removal_whose_signer_lost_its_right_in_the_restart_still_closes_and_a
     assert readable(c, mallory) == opened
     c.world.passes(lies.LONG)
     for person in c.people:
-        assert c.world.alarmed(person) == ["withheld"]
+        assert c.world.alarmed(person) == ["withheld mallory"]
 
 
 def test_one_who_left_by_itself_reads_nothing_either(company: Company):

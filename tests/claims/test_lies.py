@@ -79,7 +79,7 @@ class LyingSimulation(Simulation):
         """Let something of everybody cross to everybody, whatever alarms say."""
         for person in self.people():
             for alarm in person.alarms():
-                person.process.core.roster.alarms.answer(alarm.subject, person.now)
+                person.process.core.roster.answer(alarm.subject, person.now)
             self._says(person.process, None)
         self.world.runs()
         self.world.passes(40_000)

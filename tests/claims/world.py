@@ -70,7 +70,7 @@ class LyingWorld(World):
     def accepts(self, person: Person) -> None:
         """Let somebody read what the alarms say and answer them all."""
         for alarm in person.alarms():
-            person.core.roster.alarms.answer(alarm.subject, person.now)
+            person.core.roster.answer(alarm.subject, person.now)
 
     def sealed_to(self, peer: PeerId) -> list[ev.Post]:
         """Return what anybody ever addressed to ``peer``, accepted or not."""

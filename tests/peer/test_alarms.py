@@ -94,7 +94,7 @@ def test_an_alarm_survives_a_restart_and_stands_for_every_process(on_disk):
             process.core.check_sendable([])
         process.stops()
     c.bob.starts(Reading.LIVE)
-    c.bob.core.roster.alarms.answer(b"", c.bob.now)
+    c.bob.core.roster.answer(b"", c.bob.now)
     c.bob.says("hi")
     assert c.alice.hears() == ["bob: hi"]
 
@@ -123,7 +123,7 @@ def test_a_member_who_folded_another_log_is_named(company):
     c.alice.whispers("bob", "and this?")
     assert c.bob.alarmed() == ["two-views alice"]
     assert c.bob.hears() == []
-    c.bob.core.roster.alarms.answer(c.alice.id, c.bob.now)
+    c.bob.core.roster.answer(c.alice.id, c.bob.now)
     c.bob.says("I am here")
     assert c.alice.alarmed() == ["two-views bob"]
 
@@ -152,7 +152,7 @@ def test_a_relay_that_does_not_take_a_restriction_is_told_after_30_s_of_attachme
     c.world.passes(limits.UNRESOLVED - 1_000)
     assert c.bob.alarmed() == []
     c.world.passes(2_000)
-    assert c.bob.alarmed() == ["withheld"]
+    assert c.bob.alarmed() == ["withheld chuck"]
 
 
 def test_a_connection_lost_before_a_restriction_was_taken_is_no_alarm(company):

@@ -67,7 +67,7 @@ def test_a_member_who_claims_another_view_stops_nobody_twice(room):
     assert alice.alarmed() == ["two-views chuck"]
     with pytest.raises(AlarmRaised):
         alice.says("stopped")
-    alice.core.roster.alarms.answer(chuck.id, alice.now)
+    alice.core.roster.answer(chuck.id, alice.now)
     again = ev.Post(new_message_id(), world.room, None, chuck.membership.index, 0, bogus(chuck))
     chuck.process.outgoing.append(again.encode())
     world.runs()

@@ -543,7 +543,7 @@ def test_an_alarm_stops_sending_until_it_is_answered(company):
     c.alice.core.roster.sound(AlarmKind.LOG, b"", "?", c.world.now)
     with pytest.raises(AlarmRaised):
         c.alice.says("hi")
-    assert c.alice.core.roster.alarms.answer(b"", c.world.now) == 1
+    assert c.alice.core.roster.answer(b"", c.world.now) == 1
     c.alice.says("hi")
     assert c.bob.hears() == ["alice: hi"]
 

@@ -13,6 +13,7 @@ from protocol import limits
 from protocol import statement as st
 from protocol.content import Text
 from protocol.errors import (
+    AlarmRaised,
     BadInvite,
     Banned,
     ClockSkewed,
@@ -26,7 +27,7 @@ from protocol.errors import (
 )
 from protocol.membership import Role
 from protocol.primitives import new_message_id
-from tests.peer.world import World
+from tests.peer.world import Person, World
 
 MINUTE = limits.MINUTE
 
@@ -434,10 +435,94 @@ def test_who_was_removed_by_an_admin_of_a_lost_log_is_back_but_nothing_is_sealed
     assert c.bob.id in c.alice.membership.banned
     assert c.chuck.id in c.alice.membership.members
     assert c.alice.membership.members[dave.id].role is Role.MEMBER
-    assert (c.alice.alarmed(), dave.alarmed()) == (["withheld"], ["withheld"])
-    c.alice.core.roster.alarms.answer(b"", c.alice.now)
+    assert (c.alice.alarmed(), dave.alarmed()) == (["withheld chuck"], ["withheld chuck"])
+    c.alice.core.roster.answer(c.chuck.id, c.alice.now)
     c.alice.says("chuck is in again")
     assert c.chuck.hears() == ["alice: chuck is in again"]
+
+
+def let_in_again(world: World) -> tuple[Person, Person, Person, Person]:
+    """Chuck is removed by Dave, an admin; a restart loses that and Dave's promotion; then Chuck leaves and Bob, who
+    knows of nothing, lets him in again.
+    """
+    alice = world.create("alice", members_invite=True)
+    bob, chuck, dave = world.join("bob", "chuck", "dave")
+    bob.process.cuts()
+    chuck.process.cuts()
+    alice.promotes("dave")
+    dave.kicks("chuck")
+    world.restart(back=False)
+    bob.process.connects()
+    chuck.process.connects()
+    world.passes(limits.REVIVAL + 1_000)
+    chuck.leaves()
+    chuck.sleeps()
+    chuck.enters(bob.invites())
+    chuck.starts(Reading.BACKLOG)
+    for person in (alice, dave):
+        person.process.connects()
+    world.passes(5_000)
+    return alice, bob, chuck, dave
+
+
+def test_who_was_let_in_again_is_doubtful_to_whoever_knows_of_a_removal_that_no_relay_can_take_and_is_named(world):
+    """Nothing in a log proves that whoever let Chuck in knew of the removal: Alice is asked, and told whom about."""
+    alice, bob, chuck, dave = let_in_again(world)
+    assert alice.alarms() == []
+    (warning,) = alice.core.roster.doubtful()
+    assert (warning.who.label, warning.reason) == ("chuck", "withheld")
+    assert "dave removed chuck" in warning.what
+    with pytest.raises(AlarmRaised, match="dave removed chuck"):
+        alice.whispers("chuck", "welcome back")
+    bob.says("hello again")
+    assert chuck.hears() == ["bob: hello again"]
+    world.passes(limits.UNRESOLVED)
+    assert (alice.alarmed(), dave.alarmed()) == (["withheld chuck"], ["withheld chuck"])
+    assert alice.core.roster.doubtful() == []
+    assert alice.core.roster.answer(chuck.id, alice.now) == 1
+    alice.whispers("chuck", "welcome back")
+    alice.says("chuck is in again")
+    assert chuck.hears() == ["alice whispers: welcome back", "alice: chuck is in again"]
+    world.restart()
+    world.passes(60_000)
+    assert alice.alarms() == []
+
+
+def test_who_was_let_in_again_can_be_accepted_before_the_alarm_and_for_nobody_else(world):
+    alice, bob, chuck, dave = let_in_again(world)
+    assert alice.core.roster.answer(bob.id, alice.now) == 0
+    assert alice.core.roster.answer(b"", alice.now) == 0
+    assert alice.core.roster.answer(chuck.id, alice.now) == 1
+    world.passes(60_000)
+    assert (alice.alarmed(), dave.alarmed()) == ([], ["withheld chuck"])
+
+
+def test_a_removal_that_the_log_can_take_counts_again_and_a_new_invite_lets_its_subject_in(world):
+    """Bob let Chuck in on a log that lacked Alice's removal: with Alice it is back, and told; then Chuck may come."""
+    alice = world.create("alice", members_invite=True)
+    bob, chuck = world.join("bob", "chuck")
+    bob.process.cuts()
+    chuck.process.cuts()
+    alice.kicks("chuck")
+    world.restart(back=False)
+    bob.process.connects()
+    chuck.process.connects()
+    world.passes(limits.REVIVAL + 1_000)
+    chuck.leaves()
+    chuck.sleeps()
+    chuck.enters(bob.invites())
+    chuck.starts(Reading.BACKLOG)
+    alice.process.connects()
+    world.passes(5_000)
+    assert isinstance(chuck.process.ended, NotMember)
+    assert any(event.what == "alice removed chuck" for event in bob.process.events)
+    chuck.sleeps()
+    chuck.enters(bob.invites())
+    chuck.starts(Reading.BACKLOG)
+    alice.says("welcome back")
+    assert chuck.hears() == ["alice: welcome back"]
+    world.passes(60_000)
+    assert world.alarms() == {}
 
 
 def test_messages_that_waited_when_the_relay_died_name_a_log_that_died_with_it(company):

@@ -284,7 +284,7 @@ def test_a_card_of_low_order_flags_its_owner_and_the_sender_lives(company):
     for point in (bytes(32), b"\1" + bytes(31)):
         show(c.bob, forged_card(c.world, c.chuck, generation=c.chuck.now + 1, key=SealingKey(point)))
     assert c.bob.alarmed() == ["card chuck"]
-    c.bob.core.roster.alarms.answer(c.chuck.id, c.bob.now)
+    c.bob.core.roster.answer(c.chuck.id, c.bob.now)
     c.bob.says("hi")
     assert c.chuck.hears() == ["bob: hi"]
 
