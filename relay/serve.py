@@ -9,7 +9,7 @@ import resource
 import secrets
 import signal
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -49,6 +49,8 @@ class Settings:
     """A descriptor; the relay stops when reading from it comes to its end."""
     allow: Path | None = None
     """The file that says who may found rooms; SIGHUP has it read again."""
+    metrics: HostPort | None = None
+    """Where to serve the numbers for Prometheus: on the loopback."""
     all_addresses: bool = False
     """Print every address, not the likeliest alone."""
 
@@ -64,7 +66,9 @@ def serve(settings: Settings) -> None:
     core = Core(public, secrets.token_bytes(16), bounds, monotonic_ms())
     core.let_found(founders)
     manager = ServiceManager()
-    with closing(manager), Router(core, at, secret, most) as router:
+    with ExitStack() as open_until_the_end:
+        open_until_the_end.enter_context(closing(manager))
+        router = open_until_the_end.enter_context(Router(core, at, secret, most))
         signal.set_wakeup_fd(router.wakeup_fd, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: router.stop())
@@ -72,6 +76,11 @@ def serve(settings: Settings) -> None:
         if settings.leash is not None:
             router.stop_at_end_of(settings.leash)
         watch = Watch(core, router, manager)
+        if settings.metrics:
+            from relay.metrics import Exporter  # noqa: PLC0415 - a tenth of a second that others need not wait
+
+            exporter = open_until_the_end.enter_context(Exporter(settings.metrics, lambda: watch.latest, bounds))
+            log.info("metrics", extra=values(address=exporter.at))
         places = [RelayAddress(HostPort(host, router.port), base32(public)) for host in _hosts(at.host)]
         for place in places:
             log.info("listening", extra=values(address=place.at))

@@ -26,8 +26,8 @@ log = logging.getLogger("relay")
 
 LIMITS: Final = frozenset(code for code, error in BY_CODE.items() if issubclass(error, Limit))
 """The codes of refusals that say that a bound was reached."""
-GAUGES_EVERY_S: Final = 5.0
-"""Looking at every room takes longer than the rest."""
+SHARE: Final = 0.01
+"""How much of the loop's time looking at every room may take; with many rooms they are looked at less often."""
 LOGGED_EVERY_S: Final = 60.0
 
 
@@ -50,8 +50,8 @@ class Watch:
         self, core: Core, router: Router, manager: ServiceManager, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._core, self._router, self._manager, self._clock = core, router, manager, clock
-        self._gauges_at = self._logged_at = self._clock()
-        self._logged_at -= LOGGED_EVERY_S
+        self._gauges_at = 0.0
+        self._logged_at = clock() - LOGGED_EVERY_S
         self._logged = deepcopy(core.counts)
         self.latest = Observation(clock(), deepcopy(core.counts), core.gauges(), 0, 0)
         """Replaced as a whole, never changed."""
@@ -59,8 +59,9 @@ class Watch:
     def look(self) -> None:
         """Take note of what there is now."""
         now, gauges = self._clock(), self.latest.gauges
-        if now - self._gauges_at >= GAUGES_EVERY_S:
-            self._gauges_at, gauges = now, self._core.gauges()
+        if now >= self._gauges_at:
+            gauges = self._core.gauges()
+            self._gauges_at = now + (self._clock() - now) / SHARE
         counts = deepcopy(self._core.counts)
         self.latest = Observation(now, counts, gauges, self._router.accepted, self._router.unproven)
         self._manager.alive(f"{gauges.connections} connections, {gauges.rooms} rooms")

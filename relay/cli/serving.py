@@ -39,7 +39,9 @@ def _read_config(context: click.Context, _: click.Parameter, path: Path | None) 
     return path
 
 
-def _parse_bind(_context: click.Context, _: click.Parameter, word: str) -> HostPort:
+def _parse_place(_context: click.Context, _: click.Parameter, word: str | None) -> HostPort | None:
+    if word is None:
+        return None
     try:
         return HostPort.parse(word.replace("[", "").replace("]", ""))
     except BadAddress:
@@ -56,7 +58,7 @@ def _parse_bind(_context: click.Context, _: click.Parameter, word: str) -> HostP
     help="A TOML file with any of these options, by their names without the dashes.",
 )
 @click.option(
-    "--bind", callback=_parse_bind, default=DEFAULT_BIND, metavar="HOST:PORT", help="Where to listen; port 0 is any."
+    "--bind", callback=_parse_place, default=DEFAULT_BIND, metavar="HOST:PORT", help="Where to listen; port 0 is any."
 )
 @click.option(
     "--home",
@@ -82,6 +84,12 @@ def _parse_bind(_context: click.Context, _: click.Parameter, word: str) -> HostP
     default="auto",
     help="How to say it; auto is text on a terminal and else JSON, a line each.",
 )
+@click.option(
+    "--metrics",
+    callback=_parse_place,
+    metavar="HOST:PORT",
+    help="Serve /metrics for Prometheus and /healthz there: on the loopback alone, 127.0.0.1:9667 for instance.",
+)
 @click.option("--until-eof", is_flag=True, help="Stop when stdin ends: for a program that starts a relay.")
 @click.option("--all-addresses", is_flag=True, help="Print all addresses, a line each, not the likeliest.")
 @click.option(
@@ -99,6 +107,7 @@ def run(
     key_file: Path | None,
     log_level: str,
     log_format: Format,
+    metrics: HostPort | None,
     until_eof: bool,
     all_addresses: bool,
     allow: Path | None,
@@ -118,6 +127,7 @@ def run(
     serve(
         Settings(
             bind=bind,
+            metrics=metrics,
             bounds=read_limits(options),
             home=home,
             key_file=key_file,
