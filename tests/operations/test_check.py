@@ -146,8 +146,11 @@ def impostor(*answers: Callable[[envelope.Request], list[bytes]]) -> Iterator[Re
 
 
 def welcome(ahead_ms: int = 0) -> Callable[[envelope.Request], list[bytes]]:
-    clock = time.time_ns() // 1_000_000 + ahead_ms
-    return lambda _: [envelope.Welcome(protocol.VERSION, bytes(16), clock, 600).encode()]
+    def answer(_: envelope.Request) -> list[bytes]:
+        clock = time.time_ns() // 1_000_000 + ahead_ms
+        return [envelope.Welcome(protocol.VERSION, bytes(16), clock, 600).encode()]
+
+    return answer
 
 
 def accepted(request: envelope.Request) -> list[bytes]:
