@@ -30,6 +30,14 @@ class SealingPair:
     accepted: bool
 
 
+def next_generation(now: int, last: int) -> int:
+    """Return the generation of a new card at ``now`` (ms) after one of ``last`` (0: none).
+
+    A stored last generation further ahead than anyone would accept comes from a wrong clock and is discarded.
+    """
+    return now if last > now + limits.CARD_AHEAD else max(now, last + 1)
+
+
 class Keys:
     """The sealing keys of one room."""
 
@@ -66,7 +74,7 @@ class Keys:
             newest = self.newest()
             if newest and not self._due(newest, now):
                 return newest
-            generation = card.next_generation(now, newest.generation if newest else 0)
+            generation = next_generation(now, newest.generation if newest else 0)
             secret = card.new_sealing_secret()
             nick = names.seal_nick(self._room.secret, self._room.id, self._identity.id, self._room.nick)
             raw = card.make(self._identity, self._room.id, generation, card.sealing_key(secret), nick)

@@ -2,8 +2,8 @@
 
 A card is ``owner 32 | signature 64 | body``, the body an array of room, generation, sealing key, not-after and sealed
 nick. The generation is a time in ms that only rises, so a relay that shows an older card again is noticed, and a key
-can only be replaced by its owner. A card protects the sealing key against substitution; that the *newest* card is
-shown is checked by whoever holds a newer one, and a withheld rotation ends at not-after.
+can only be replaced by its owner. A card protects the sealing key against substitution; it does not prove to be the
+*newest*: whoever holds a newer one notices, and a withheld rotation ends at not-after.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from protocol.ids import PeerId, RoomId, SealingKey, SealingSecret
 from protocol.primitives import Label, random
 from protocol.wire import exactly, number, upto
 
-_HEADER: Final = 32 + 64
 _CHECKS: Final = (exactly(32), number(limits.TIME), exactly(32), number(limits.TIME), upto(128))
 _PROBE: Final = bytes([64]) + bytes(30) + bytes([64])
 """Any clamped scalar: multiplied with a low-order point it gives zero, which libsodium refuses."""
@@ -36,21 +35,19 @@ class Card:
     generation: int
     sealing_key: SealingKey
     not_after: int
-    nick: bytes
-    """Sealed; ``protocol.names`` opens it."""
+    nick: bytes  # sealed: ``protocol.names`` opens it
     raw: bytes
 
     @classmethod
     def decode(cls, raw: bytes, *, room: RoomId, now: int) -> Card:
-        """Verify a card of at most 512 bytes for ``room`` at ``now`` (ms).
+        """Verify a card of at most 512 bytes for ``room`` at ``now`` (ms). An expired one opens what its owner sent.
 
-        Raises ``BadSignature``, ``Malformed``, ``TooLarge``; ``BadCard`` if it is another room's, its generation lies
-        over 11 minutes ahead, it claims to live longer than 24 h, or its key is of low order. An expired card is
-        valid: it opens what its owner sent.
+        Raises ``TooLarge``, ``BadSignature``, ``Malformed``; ``BadCard`` if it is another room's, its generation lies
+        over 11 minutes ahead, it claims to live longer than 24 h, or its key is of low order.
         """
         if len(raw) > limits.CARD:
             raise TooLarge
-        owner, signature, body = raw[:32], raw[32:_HEADER], raw[_HEADER:]
+        owner, signature, body = raw[:32], raw[32:96], raw[96:]
         verify(owner, Label.CARD, owner + body, signature)
         its_room, generation, key, not_after, nick = wire.fields(wire.unpack(body, limits.CARD), _CHECKS)
         card = cls(PeerId(owner), its_room, generation, key, not_after, nick, raw)  # type: ignore[arg-type]  # checked
@@ -70,16 +67,13 @@ class Card:
 
 
 def check_newer(new: Card, held: Card | None) -> bool:
-    """Say whether ``new`` replaces ``held`` (False: it is the very same).
-
-    Raises ``OlderCard``, which is no alarm, and ``CardConflict`` for other bytes of the same generation, which is one.
-    """
+    """Say whether ``new`` replaces ``held`` (False: it is the very same); raise ``OlderCard``, ``CardConflict``."""
     if held is None or new.generation > held.generation:
         return True
     if new.generation < held.generation:
-        raise OlderCard
+        raise OlderCard  # no alarm: a relay may be late
     if new.raw != held.raw:
-        raise CardConflict
+        raise CardConflict  # an alarm: its owner made two, or somebody has its key
     return False
 
 
@@ -90,14 +84,6 @@ def is_low_order(key: SealingKey) -> bool:
     except nacl.exceptions.CryptoError:
         return True
     return False
-
-
-def next_generation(now: int, last: int) -> int:
-    """Return the generation of a new card at ``now`` (ms) after one of ``last`` (0: none).
-
-    A stored last generation further ahead than anyone would accept comes from a wrong clock and is discarded.
-    """
-    return now if last > now + limits.CARD_AHEAD else max(now, last + 1)
 
 
 def new_sealing_secret() -> SealingSecret:

@@ -4,10 +4,9 @@ A chain is a random key and an Ed25519 key pair of its own, made by one process 
 From the key at counter n come the message key and the key at n + 1, by keyed BLAKE2b with distinct labels; the step
 back is closed. A message is XChaCha20-Poly1305 under its message key; a commitment (the cipher alone commits to no
 key) and the chain's signature bind room, sender, chain, counter, message id and anchor. The signature is verified
-before any key is derived, so members cannot speak on each other's chains and strangers cannot make anyone work. A
-chain proves to members only that the aside which brought it came from its sender. It does not heal: whoever holds a
-chain reads to its end, which is why chains are short and end with every departure. Nor does it see a message shown
-twice: whoever keeps the counters does. The body::
+before any key is derived, so members cannot speak on each other's chains and strangers cannot make anyone work. Not
+protected: a chain proves its sender only through the aside that brought it; it does not heal, for whoever holds it
+reads to its end (so it is short and ends with every departure); and a message shown twice opens twice. The body::
 
     chain 32 | counter 2 | index 8 | head 32 | commitment 32 | signature 64 | nonce 24 | ciphertext and tag
 """
@@ -25,13 +24,10 @@ from protocol.identity import SigningKey, verify
 from protocol.ids import Anchor, ChainId, Head, MessageId, PeerId, RoomId
 from protocol.primitives import Label, aead_decrypt, aead_encrypt, blake2b, derive, pad, random, unpad
 
-Previous = tuple[ChainId, int]
-"""A sender's chain before, and how many messages went out on it."""
+Previous = tuple[ChainId, int]  # a sender's chain before, and how many messages went out on it
 NOTHING: Final[Previous] = (ChainId(bytes(32)), 0)
-_CLEAR: Final = Struct(">32sHQ32s")
-"""Chain, counter, and the anchor's index and head."""
-_HEADER: Final = Struct(f">{_CLEAR.size}s32s64s")
-"""The clear part, commitment and signature."""
+_CLEAR: Final = Struct(">32sHQ32s")  # chain, counter, and the anchor's index and head
+_HEADER: Final = Struct(f">{_CLEAR.size}s32s64s")  # the clear part, commitment, signature
 
 
 def chain_id(room: RoomId, sender: PeerId, verify_key: bytes) -> ChainId:
@@ -74,8 +70,7 @@ class SendingChain:
 
     def spent(self, now: int) -> bool:
         """Say whether the chain is too old, or has carried too many messages, for another one."""
-        old = not 0 <= now - self.created < limits.CHAIN_LIFE
-        return old or self.counter >= limits.CHAIN_MESSAGES
+        return self.counter >= limits.CHAIN_MESSAGES or not 0 <= now - self.created < limits.CHAIN_LIFE
 
     def share(self) -> ChainKey:
         """Return the present state, to be sealed for a member; never an earlier one."""

@@ -9,34 +9,19 @@ relay that withholds the newest statements from everybody alike.
 
 from __future__ import annotations
 
-import bisect
 import enum
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from protocol import limits
+from protocol import errors, limits
 from protocol import statement as st
-from protocol.errors import (
-    AlreadyMember,
-    AlreadyStated,
-    BadStatement,
-    Banned,
-    FounderStays,
-    InviteEnded,
-    InviteSpent,
-    NotAllowed,
-    NotMember,
-    RoomClosed,
-    StaleAnchor,
-    TooManyMembers,
-    TooManyStatements,
-)
 from protocol.ids import Anchor, Head, InviteId, PeerId, RoomId
 from protocol.primitives import Label, blake2b
 
-START: Final = Head(bytes(32))
-"""The head of an empty log."""
+START: Final = Head(bytes(32))  # the head of an empty log
 
 
 class Role(enum.IntEnum):
@@ -55,16 +40,6 @@ class Member:
     since: int
 
 
-@dataclass(slots=True)
-class Grant:
-    """A live invite."""
-
-    granter: PeerId
-    uses: int
-    used: int
-    expires_at: int
-
-
 def next_head(head: Head, raw: bytes) -> Head:
     """Return the head after appending the statement ``raw`` to a log with ``head``."""
     return Head(blake2b(Label.HEAD, head + raw))
@@ -77,30 +52,27 @@ class Membership:
         """Open the room with its FOUND; raise ``Malformed``, ``TooLarge``, ``BadSignature`` or ``BadStatement``."""
         found = st.decode(found_raw)
         if not isinstance(found, st.Found):
-            raise BadStatement("a log begins with FOUND")
+            raise errors.BadStatement("a log begins with FOUND")
         self.found = found
         self.room: RoomId = st.room_id(found_raw)
         self.founder: PeerId = found.signer
         self.closed = False
+        self.index = 1  # how many statements are folded
+        self.head = next_head(START, found_raw)  # the running hash of them
         self.log: list[bytes] = [found_raw]
-        self.heads: list[Head] = [START, next_head(START, found_raw)]
+        self.heads: list[Head] = [START, self.head]
         self.members: dict[PeerId, Member] = {found.signer: Member(Role.FOUNDER, 1)}
         self.banned: set[PeerId] = set()
-        self.left: dict[PeerId, int] = {}
-        """The index of each identity's latest LEAVE or REMOVE."""
-        self.grants: dict[InviteId, Grant] = {}
-        self.departures: list[int] = []
-        """The indices of all statements by which somebody ceased to be a member."""
-        self._restricted = 1
-        """The index of the latest ROLE, REMOVE or REVOKE: grants and promotions must have seen it."""
-        self._spans: dict[PeerId, list[list[int]]] = {found.signer: [[1]]}
-        self._known: set[bytes] = {st.statement_id(found_raw)}
-        self._granted: dict[PeerId, int] = {}
-        """How many invites each has granted."""
-        self._invites: set[InviteId] = set()
-        """Every invite key that was ever granted."""
-        self._live: dict[PeerId, set[InviteId]] = {}
-        """The live invites of each granter, so that churn costs nobody a search through everybody's."""
+        self.left: dict[PeerId, int] = {}  # the index of each identity's latest LEAVE or REMOVE
+        self.departures: list[int] = []  # the indices at which somebody ceased to be a member
+        self.last_departure = 0  # the latest of them
+        self._stays: dict[PeerId, list[int]] = {found.signer: [1]}  # the indices at which each came, went, came, ...
+        self._demoted: dict[PeerId, int] = {}  # the index at which each last lost the right to invite by a ROLE
+        self._grants: dict[InviteId, tuple[int, st.Grant] | None] = {}  # all ever made, and where; None once revoked
+        self._granted: Counter[PeerId] = Counter()  # how many grants each has made
+        self._admitted: Counter[InviteId] = Counter()  # how many each invite let in
+        self._latest: Counter[type[st.Statement]] = Counter({st.Found: 1})  # the index of the latest of each kind
+        self._known = {st.statement_id(found_raw)}
 
     @classmethod
     def fold(cls, log: Iterable[bytes]) -> Membership:
@@ -111,195 +83,157 @@ class Membership:
             membership.apply(raw)
         return membership
 
-    # -- what it says -------------------------------------------------------------------------------------------------
-
-    @property
-    def index(self) -> int:
-        """How many statements are folded."""
-        return len(self.log)
-
-    @property
-    def head(self) -> Head:
-        """The running hash of the log."""
-        return self.heads[-1]
-
     @property
     def anchor(self) -> Anchor:
         """The place of the log after everything folded."""
         return Anchor(self.index, self.head)
 
-    @property
-    def last_departure(self) -> int:
-        """The index of the latest statement by which somebody ceased to be a member; 0 if there is none."""
-        return self.departures[-1] if self.departures else 0
-
     def departure_before(self, index: int) -> int:
         """Return the index of the latest departure at or before ``index``, or 0."""
-        place = bisect.bisect_right(self.departures, index)
+        place = bisect_right(self.departures, index)
         return self.departures[place - 1] if place else 0
+
+    def was_member(self, peer: PeerId, index: int) -> bool:
+        """Say whether ``peer`` belonged to the room when the log had ``index`` statements."""
+        return bisect_right(self._stays.get(peer, []), index) % 2 == 1
+
+    def end_of(self, peer: PeerId) -> int | None:
+        """Return the index of what ended the latest membership of ``peer``; None if it goes on or never was."""
+        stays = self._stays.get(peer)
+        return stays[-1] if stays and len(stays) % 2 == 0 else None
+
+    def agrees(self, anchor: Anchor) -> bool | None:
+        """Say whether ``anchor`` is a place of this log; None if it lies ahead of what is folded."""
+        return self.heads[anchor.index] == anchor.head if anchor.index <= self.index else None
 
     def knows(self, raw: bytes) -> bool:
         """Say whether the log holds what ``raw`` says, whatever its signatures; raise ``Malformed``."""
         return st.statement_id(raw) in self._known
 
-    def agrees(self, anchor: Anchor) -> bool | None:
-        """Say whether ``anchor`` is a place of this log; None if it lies ahead of what is folded."""
-        if anchor.index >= len(self.heads):
+    def grant(self, invite: InviteId) -> st.Grant | None:
+        """Return what makes ``invite`` live. A REVOKE ends it, any REMOVE, its granter's LEAVE or loss of the right."""
+        index, grant = self._grants.get(invite) or (0, None)
+        if grant is None:
             return None
-        return self.heads[anchor.index] == anchor.head
+        ended = max(self._latest[st.Remove], self.left.get(grant.signer, 0), self._demoted.get(grant.signer, 0))
+        return grant if index > ended else None
 
-    def was_member(self, peer: PeerId, index: int) -> bool:
-        """Say whether ``peer`` belonged to the room when the log had ``index`` statements."""
-        spans = self._spans.get(peer, [])
-        place = bisect.bisect_right(spans, index, key=lambda span: span[0])
-        return place > 0 and (len(spans[place - 1]) == 1 or index < spans[place - 1][1])
-
-    def end_of(self, peer: PeerId) -> int | None:
-        """Return the index of what ended the latest membership of ``peer``; None if it goes on or never was."""
-        spans = self._spans.get(peer)
-        return spans[-1][1] if spans and len(spans[-1]) > 1 else None
-
-    # -- the way forward ----------------------------------------------------------------------------------------------
-
-    def apply(self, raw: bytes) -> st.Statement:
-        """Verify ``raw``, check it against the rules, append it and return it; raise and change nothing otherwise.
-
-        Raises ``Malformed``, ``TooLarge``, ``BadSignature``, ``RoomClosed``, ``NotMember``, ``Banned``, ``NotAllowed``,
-        ``FounderStays``, ``TooManyMembers``, ``TooManyStatements``, or ``BadStatement`` and what is below it:
-        ``AlreadyStated``, ``AlreadyMember``, ``StaleAnchor``, ``InviteEnded``, ``InviteSpent``.
-        """
-        statement = self.check(raw)
-        self.log.append(raw)
-        self.heads.append(next_head(self.head, raw))
-        self._known.add(st.statement_id(raw))
-        self._carry_out(statement)
-        return statement
+    @property
+    def grants(self) -> dict[InviteId, st.Grant]:
+        """The grants of all live invites."""
+        return {invite: grant for invite in self._grants if (grant := self.grant(invite))}
 
     def check(self, raw: bytes) -> st.Anchored:
-        """Verify ``raw`` and check it against the rules as ``apply`` does, and change nothing."""
-        statement = st.decode(raw)
+        """Verify ``raw``, hold it against the rules and change nothing; raise for each rule its own ``Refused``."""
+        said = st.decode(raw)
         if self.knows(raw):
-            raise AlreadyStated
+            raise errors.AlreadyStated
         if self.closed:
-            raise RoomClosed
-        if not isinstance(statement, st.Anchored):
-            raise BadStatement("a second FOUND")
-        if statement.room != self.room:
-            raise BadStatement("another room's")
-        self._check_rules(statement)
-        return statement
+            raise errors.RoomClosed
+        if not isinstance(said, st.Anchored):
+            raise errors.BadStatement("a second FOUND")
+        if said.room != self.room:
+            raise errors.BadStatement("another room's")
+        self._check_rules(said)
+        return said
 
-    def _check_rules(self, statement: st.Anchored) -> None:
-        match statement:
-            case st.Grant():
-                self._check_grant(statement)
+    def _check_rules(self, said: st.Anchored) -> None:
+        rights_changed = max(self._latest[kind] for kind in (st.Found, st.Role, st.Remove, st.Revoke))
+        match said:
             case st.Admit():
-                self._check_admit(statement)
+                self._check_entry(said)
+            case st.Grant():
+                self._need(said.signer, Role.MEMBER if self.found.members_invite else Role.ADMIN)
+                self._check_anchor(said, rights_changed)
+                if said.invite in self._grants:  # or whoever held its word would hold a live one again
+                    raise errors.BadStatement("an invite key is granted once")
+                if said.signer != self.founder and self._granted[said.signer] >= limits.GRANTS_PER_SIGNER:
+                    raise errors.TooManyStatements
             case st.Role():
-                self._check_role(statement)
+                self._need(said.signer, Role.FOUNDER, about=said.subject)
+                if said.admin:
+                    self._check_anchor(said, rights_changed)
+                    self._need(said.subject, Role.MEMBER)
             case st.Remove():
-                self._need(statement.signer, Role.ADMIN)
-                if statement.subject == self.founder:
-                    raise FounderStays
-                subject = self.members.get(statement.subject)
-                if subject and subject.role >= Role.ADMIN:
-                    self._need(statement.signer, Role.FOUNDER)
+                subject = self.members.get(said.subject)
+                admin = subject is not None and subject.role is Role.ADMIN
+                self._need(said.signer, Role.FOUNDER if admin else Role.ADMIN, about=said.subject)
             case st.Revoke():
-                grant = self.grants.get(statement.invite)
-                granter = grant is not None and grant.granter == statement.signer
-                self._need(statement.signer, Role.MEMBER if granter else Role.ADMIN)
+                grant = self.grant(said.invite)
+                own = grant is not None and grant.signer == said.signer
+                self._need(said.signer, Role.MEMBER if own else Role.ADMIN)
             case st.Leave():
-                self._need(statement.signer, Role.MEMBER)
-                if statement.signer == self.founder:
-                    raise FounderStays
+                self._need(said.signer, Role.MEMBER, about=said.signer)
             case st.Close():
-                self._need(statement.signer, Role.FOUNDER)
+                self._need(said.signer, Role.FOUNDER)
 
-    def _need(self, peer: PeerId, role: Role) -> None:
+    def _check_entry(self, admit: st.Admit) -> None:
+        if admit.signer in self.banned:
+            raise errors.Banned
+        if admit.signer in self.members:
+            raise errors.AlreadyMember
+        grant = self.grant(admit.invite)
+        if grant is None:
+            raise errors.InviteEnded
+        if grant.uses and self._admitted[admit.invite] >= grant.uses:
+            raise errors.InviteSpent
+        if self._admitted[admit.invite] >= limits.ADMITS_PER_INVITE:
+            raise errors.TooManyStatements
+        if len(self.members) >= limits.MEMBERS:
+            raise errors.TooManyMembers
+        self._check_anchor(admit, self.left.get(admit.signer, 0))
+
+    def _need(self, peer: PeerId, role: Role, about: PeerId | None = None) -> None:
         member = self.members.get(peer)
         if member is None:
-            raise Banned if peer in self.banned else NotMember
+            raise errors.Banned if peer in self.banned else errors.NotMember
         if member.role < role:
-            raise NotAllowed
+            raise errors.NotAllowed
+        if about == self.founder:
+            raise errors.FounderStays
 
-    def _anchored(self, statement: st.Anchored, after: int) -> None:
-        if statement.index < after or not self.agrees(statement.anchor):
-            raise StaleAnchor
+    def _check_anchor(self, said: st.Anchored, since: int) -> None:
+        if said.anchor.index < since or not self.agrees(said.anchor):
+            raise errors.StaleAnchor
 
-    def _check_grant(self, grant: st.Grant) -> None:
-        self._need(grant.signer, Role.MEMBER if self.found.members_invite else Role.ADMIN)
-        self._anchored(grant, self._restricted)
-        if grant.invite in self._invites:
-            raise BadStatement("an invite key is granted once: whoever held its word would hold a live one again")
-        if grant.signer != self.founder and self._granted.get(grant.signer, 0) >= limits.GRANTS_PER_SIGNER:
-            raise TooManyStatements
-
-    def _check_admit(self, admit: st.Admit) -> None:
-        if admit.signer in self.banned:
-            raise Banned
-        if admit.signer in self.members:
-            raise AlreadyMember
-        grant = self.grants.get(admit.invite)
-        if grant is None:
-            raise InviteEnded
-        if grant.uses and grant.used >= grant.uses:
-            raise InviteSpent
-        if grant.used >= limits.ADMITS_PER_INVITE:
-            raise TooManyStatements
-        if len(self.members) >= limits.MEMBERS:
-            raise TooManyMembers
-        self._anchored(admit, self.left.get(admit.signer, 0))
-
-    def _check_role(self, role: st.Role) -> None:
-        self._need(role.signer, Role.FOUNDER)
-        if role.subject == self.founder:
-            raise FounderStays
-        if role.admin:
-            self._anchored(role, self._restricted)
-            self._need(role.subject, Role.MEMBER)
-
-    def _carry_out(self, statement: st.Anchored) -> None:
-        match statement:
+    def apply(self, raw: bytes) -> st.Statement:
+        """Append ``raw`` and carry it out; raise what ``check`` raises and change nothing then."""
+        said = self.check(raw)
+        self.index += 1
+        self.head = next_head(self.head, raw)
+        self.log.append(raw)
+        self.heads.append(self.head)
+        self._known.add(st.statement_id(raw))
+        self._latest[type(said)] = self.index
+        match said:
             case st.Grant():
-                self.grants[statement.invite] = Grant(statement.signer, statement.uses, 0, statement.expires_at)
-                self._granted[statement.signer] = self._granted.get(statement.signer, 0) + 1
-                self._live.setdefault(statement.signer, set()).add(statement.invite)
-                self._invites.add(statement.invite)
+                self._grants[said.invite] = (self.index, said)
+                self._granted[said.signer] += 1
             case st.Admit():
-                self.grants[statement.invite].used += 1
-                self.members[statement.signer] = Member(Role.MEMBER, self.index)
-                self._spans.setdefault(statement.signer, []).append([self.index])
+                self._admitted[said.invite] += 1
+                self.members[said.signer] = Member(Role.MEMBER, self.index)
+                self._stays.setdefault(said.signer, []).append(self.index)
             case st.Role():
-                self._restricted = self.index
-                member = self.members.get(statement.subject)
-                if member:
-                    member.role = Role.ADMIN if statement.admin else Role.MEMBER
-                    if not statement.admin and not self.found.members_invite:
-                        self._end_grants(statement.subject)
+                if member := self.members.get(said.subject):
+                    member.role = Role.ADMIN if said.admin else Role.MEMBER
+                if not said.admin and not self.found.members_invite:
+                    self._demoted[said.subject] = self.index
             case st.Remove():
-                self._restricted = self.index
-                self._depart(statement.subject)
-                self.grants.clear()
-                self._live.clear()
-                if statement.ban:
-                    self.banned.add(statement.subject)
+                self._depart(said.subject)
+                if said.ban:
+                    self.banned.add(said.subject)
             case st.Revoke():
-                self._restricted = self.index
-                grant = self.grants.pop(statement.invite, None)
-                if grant:
-                    self._live[grant.granter].discard(statement.invite)
+                if said.invite in self._grants:
+                    self._grants[said.invite] = None
             case st.Leave():
-                self._depart(statement.signer)
-                self._end_grants(statement.signer)
+                self._depart(said.signer)
             case st.Close():
                 self.closed = True
+        return said
 
     def _depart(self, peer: PeerId) -> None:
         self.left[peer] = self.index
         if self.members.pop(peer, None):
+            self.last_departure = self.index
             self.departures.append(self.index)
-            self._spans[peer][-1].append(self.index)
-
-    def _end_grants(self, granter: PeerId) -> None:
-        for invite in self._live.pop(granter, ()):
-            del self.grants[invite]
+            self._stays[peer].append(self.index)

@@ -1,9 +1,10 @@
-"""Types of ids and keys, the key derivation, padding, and the one table of domain separation.
+"""The one table of domain separation, the key derivation, padding, and one cipher.
 
-Every hash and every signature in the system is made through a ``Label``, and no label serves two purposes: bytes made
-for one can therefore never pass as another (ATTACK: protocol confusion, cross-protocol signatures). Cryptography comes
-from libsodium through PyNaCl alone. This module protects against mixing things up; it does not zero memory, which
-Python cannot do: keys die by deletion, and core dumps are off.
+Every hash and every signature in the system is made through a ``Label``, and no label serves two purposes. That
+protects against bytes made for one purpose passing as another's (ATTACK: protocol confusion, cross-protocol
+signatures). Cryptography comes from libsodium through PyNaCl alone. Padding hides a length within its bucket, not the
+bucket. The cipher commits to no key (two keys can open one ciphertext), so ``chain`` adds a commitment. Nothing here
+zeroes memory, which Python cannot do: keys die by deletion, and core dumps are off.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ import enum
 from typing import Final
 
 import nacl.bindings
-import nacl.encoding
 import nacl.exceptions
-import nacl.hash
 import nacl.utils
 from nacl.secret import Aead
 
@@ -55,10 +54,7 @@ class Label(enum.Enum):
 
 def blake2b(label: Label, data: bytes, *, key: bytes = b"", size: int = 32) -> bytes:
     """Return BLAKE2b of ``data`` with ``size`` bytes, personalised by ``label``, keyed if ``key`` is given."""
-    digest: bytes = nacl.hash.blake2b(
-        data, digest_size=size, key=key, person=label.value, encoder=nacl.encoding.RawEncoder
-    )
-    return digest
+    return nacl.bindings.crypto_generichash_blake2b_salt_personal(data, size, key, person=label.value)
 
 
 def derive(key: bytes, label: Label) -> bytes:
@@ -66,9 +62,7 @@ def derive(key: bytes, label: Label) -> bytes:
     return blake2b(label, b"", key=key)
 
 
-def random(size: int) -> bytes:
-    """Return ``size`` bytes from the system's generator."""
-    return nacl.utils.random(size)
+random: Final = nacl.utils.random  # so many bytes from the system's generator
 
 
 def new_message_id() -> MessageId:
@@ -76,22 +70,15 @@ def new_message_id() -> MessageId:
     return MessageId(random(16))
 
 
-# -- padding ----------------------------------------------------------------------------------------------------------
-
 _BUCKETS: Final = (256, 1_024, 4_096, 16_384, 32_768, 49_152, 65_536, 81_920)
 
 
-def bucket(size: int) -> int:
-    """Return the padded size of a plaintext of ``size`` bytes (one more marks its end); raise ``TooLarge``."""
-    for padded in _BUCKETS:
-        if size < padded:
-            return padded
-    raise TooLarge
-
-
 def pad(plaintext: bytes) -> bytes:
-    """Pad to one of eight sizes, so that only the bucket shows; raise ``TooLarge`` for more than the last."""
-    return nacl.bindings.sodium_pad(plaintext, bucket(len(plaintext)))
+    """Pad to the first of eight sizes that has a byte to spare for the end's mark; raise ``TooLarge``."""
+    for size in _BUCKETS:
+        if len(plaintext) < size:
+            return nacl.bindings.sodium_pad(plaintext, size)
+    raise TooLarge
 
 
 def unpad(padded: bytes) -> bytes:
@@ -102,14 +89,9 @@ def unpad(padded: bytes) -> bytes:
         plaintext = nacl.bindings.sodium_unpad(padded, len(padded))
     except nacl.exceptions.CryptoError:
         raise CannotOpen("padding") from None
-    if bucket(len(plaintext)) != len(padded):
+    if pad(plaintext) != padded:
         raise CannotOpen("padding")
     return plaintext
-
-
-# -- authenticated encryption under one key ---------------------------------------------------------------------------
-
-AEAD_OVERHEAD: Final = Aead.NONCE_SIZE + Aead.MACBYTES
 
 
 def aead_encrypt(key: bytes, plaintext: bytes, aad: bytes) -> bytes:
@@ -119,7 +101,8 @@ def aead_encrypt(key: bytes, plaintext: bytes, aad: bytes) -> bytes:
 
 def aead_decrypt(key: bytes, sealed: bytes, aad: bytes) -> bytes:
     """Undo ``aead_encrypt``; raise ``CannotOpen`` for anything else."""
+    cipher = Aead(key)
     try:
-        return Aead(key).decrypt(sealed, aad)
+        return cipher.decrypt(sealed, aad)
     except (nacl.exceptions.CryptoError, ValueError):  # a bare ValueError for what is shorter than nonce and tag
         raise CannotOpen("authentication") from None

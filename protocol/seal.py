@@ -31,10 +31,9 @@ from protocol.primitives import Label, blake2b, pad, random, unpad
 _GENERATION: Final = Struct(">Q")
 _SENDER: Final = Struct(">32sQ")
 _CONTEXT: Final = Struct(">B32s16s32s32sQQ")
-_NONCE: Final = nacl.bindings.crypto_box_NONCEBYTES
-_BOX: Final = _NONCE + nacl.bindings.crypto_box_SEALBYTES - nacl.bindings.crypto_box_PUBLICKEYBYTES
-OVERHEAD: Final = _GENERATION.size + nacl.bindings.crypto_box_SEALBYTES + _SENDER.size + _BOX
-"""What sealing adds to the padded plaintext, in bytes."""
+_NONCE: Final = 24
+OVERHEAD: Final = _GENERATION.size + 48 + _SENDER.size + _NONCE + 16
+"""What sealing adds to the padded plaintext, in bytes: generation, outer box, sender, the inner box's nonce and tag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +54,7 @@ class Route:
 
 
 def seal(aside: Aside, route: Route, secret: SealingSecret, recipient: SealingKey) -> bytes:
-    """Seal ``aside`` with the sender's ``secret`` of its generation for the ``recipient``'s key of its generation.
-
-    Raises ``TooLarge`` for more than fits, ``BadCard`` for a recipient's key of low order.
-    """
+    """Seal with ``secret`` for ``recipient``, keys of the route's generations; raise ``TooLarge``, ``BadCard``."""
     padded = pad(encode_aside(route.context(aside.content.KIND), aside))
     nonce = random(_NONCE)
     try:
@@ -73,14 +69,10 @@ def recipient_generation(body: bytes) -> int:
     """Return which of the recipient's generations ``body`` claims to be sealed to; raise ``CannotOpen``."""
     if len(body) < OVERHEAD:
         raise CannotOpen("too short")
-    return _possible(*_GENERATION.unpack_from(body))
-
-
-def _possible(generation: int) -> int:
-    """Return a generation that a card can have: whoever looks one up need not mind how far eight bytes count."""
-    if generation >= limits.TIME:
+    (generation,) = _GENERATION.unpack_from(body)
+    if generation >= limits.TIME:  # no card has it, and whoever looks it up need not mind how far eight bytes count
         raise CannotOpen("generation out of range")
-    return generation
+    return int(generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +92,9 @@ def unseal(body: bytes, secret: SealingSecret, key: SealingKey) -> Unsealed:
     except nacl.exceptions.CryptoError:
         raise CannotOpen("authentication") from None
     sender, generation = _SENDER.unpack_from(inner)
-    return Unsealed(PeerId(sender), _possible(generation), inner[_SENDER.size :])
+    if generation >= limits.TIME:
+        raise CannotOpen("generation out of range")
+    return Unsealed(PeerId(sender), generation, inner[_SENDER.size :])
 
 
 def open_box(unsealed: Unsealed, route: Route, secret: SealingSecret, sender: SealingKey) -> Aside:

@@ -213,7 +213,7 @@ class Rooms:
         if isinstance(statement, st.Admit):
             if statement.signer != peer:
                 raise NotAllowed
-            grant = membership.grants.get(statement.invite)
+            grant = membership.grant(statement.invite)
             if grant and grant.expires_at and grant.expires_at <= now + self.offset:
                 raise InviteExpired
             if len(membership.members) >= self._limits.members and peer not in membership.banned:

@@ -151,7 +151,7 @@ class Mallory:
         assert self._invite
         self.secret = cards.new_sealing_secret()
         self.loot.sealing.append(self.secret)
-        self.generation = generation or cards.next_generation(self.world.now, self.generation)
+        self.generation = generation or max(self.world.now, self.generation + 1)
         sealed = names.seal_nick(self._invite.secret, self.room, self.id, nick or self.nick)
         return cards.make(self.identity, self.room, self.generation, cards.sealing_key(self.secret), sealed)
 

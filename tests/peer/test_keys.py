@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from peer.core.events import Reading
-from peer.keys import Keys, bury
+from peer.keys import Keys, bury, next_generation
 from peer.store import Store
 from protocol import card as cards
 from protocol import envelope as ev
@@ -36,6 +38,29 @@ def living(store, now):
 
 
 # -- rotation -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("now", "last", "generation"),
+    [
+        (NOON, 0, NOON),
+        (NOON, NOON - 1, NOON),
+        (NOON, NOON, NOON + 1),
+        (NOON, NOON + 1, NOON + 2),
+        (NOON, NOON + limits.CARD_AHEAD - 1, NOON + limits.CARD_AHEAD),
+        (NOON, NOON + limits.CARD_AHEAD + 1, NOON),
+        (NOON, NOON + 10 * limits.CARD_LIFE, NOON),
+    ],
+)
+def test_generations_follow_the_clock_and_rise(now, last, generation) -> None:
+    assert next_generation(now, last) == generation
+
+
+@given(st.integers(1, limits.TIME - 1), st.integers(0, limits.TIME - 1))
+def test_a_generation_rises_unless_the_last_one_came_from_a_wrong_clock(now, last) -> None:
+    generation = next_generation(now, last)
+    assert generation >= now
+    assert generation > last or last > now + limits.CARD_AHEAD
 
 
 def test_a_key_serves_for_ten_minutes(keys):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from protocol import card as cd
 from protocol import limits, names, wire
-from protocol.card import Card, check_newer, next_generation
+from protocol.card import Card, check_newer
 from protocol.errors import BackchannelError, BadCard, BadSignature, CardConflict, Malformed, OlderCard, TooLarge
 from protocol.identity import Identity
 from protocol.ids import SealingKey
@@ -170,29 +170,6 @@ def test_attack_7_two_cards_of_one_generation_are_an_alarm_and_the_first_stands(
     for other in (made(NOW, key=OTHER_KEY), made(NOW, nick=NICK[::-1])):
         with pytest.raises(CardConflict):
             check_newer(other, held)
-
-
-@pytest.mark.parametrize(
-    ("now", "last", "generation"),
-    [
-        (NOW, 0, NOW),
-        (NOW, NOW - 1, NOW),
-        (NOW, NOW, NOW + 1),
-        (NOW, NOW + 1, NOW + 2),
-        (NOW, NOW + limits.CARD_AHEAD - 1, NOW + limits.CARD_AHEAD),
-        (NOW, NOW + limits.CARD_AHEAD + 1, NOW),
-        (NOW, NOW + 10 * limits.CARD_LIFE, NOW),
-    ],
-)
-def test_generations_follow_the_clock_and_rise(now, last, generation) -> None:
-    assert next_generation(now, last) == generation
-
-
-@given(st.integers(1, limits.TIME - 1), st.integers(0, limits.TIME - 1))
-def test_a_generation_rises_unless_the_last_one_came_from_a_wrong_clock(now, last) -> None:
-    generation = next_generation(now, last)
-    assert generation >= now
-    assert generation > last or last > now + limits.CARD_AHEAD
 
 
 # -- anything at all --------------------------------------------------------------------------------------------------

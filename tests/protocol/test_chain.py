@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import chain, limits, primitives
+from protocol import chain, limits
 from protocol.chain import ReceivedChain, SendingChain, chain_id, header
 from protocol.content import Action, ChainKey, Receipt, RoomMessage, Text
 from protocol.errors import CannotOpen, NoKey, TooLarge
@@ -31,7 +31,7 @@ from tests.protocol.builders import (
 )
 
 CLEAR, COMMITMENT, SIGNATURE = slice(0, 74), slice(74, 106), slice(106, 170)
-OVERHEAD = 170 + primitives.AEAD_OVERHEAD
+OVERHEAD = 170 + 24 + 16
 
 
 class Line:

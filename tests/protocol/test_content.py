@@ -24,7 +24,7 @@ from protocol.content import (
 )
 from protocol.errors import CannotOpen, TooLarge, UsageError
 from protocol.ids import Anchor
-from protocol.primitives import bucket
+from protocol.primitives import pad
 from tests.protocol.builders import ANCHOR, MESSAGE, NOW, briefly_and_for_long
 
 CONTEXT = b"c" * 32
@@ -142,7 +142,7 @@ def test_chain_keys_and_receipts_are_all_of_the_smallest_size() -> None:
             Aside(Anchor(0, b"h" * 32), 0, 0, 0, kind),
             Aside(longest, limits.COUNTER - 1, (1 << limits.SKIPPED) - 1, limits.TIME - 1, kind),
         ):
-            assert bucket(len(encode_aside(CONTEXT, aside))) == 256
+            assert len(pad(encode_aside(CONTEXT, aside))) == 256
 
 
 def test_a_chain_key_never_shows_in_a_repr() -> None:

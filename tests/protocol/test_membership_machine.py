@@ -94,7 +94,7 @@ class Rules:
         )
 
     def stands(self, said: st.Anchored, after: int) -> bool:
-        return after <= said.index < len(self.heads) and self.heads[said.index] == said.head
+        return after <= said.anchor.index < len(self.heads) and self.heads[said.anchor.index] == said.anchor.head
 
     def allow(self, said: st.Statement) -> bool:
         """Say whether ``said`` may come next."""
@@ -225,10 +225,10 @@ class AnybodySaysAnything(RuleBasedStateMachine):
         assert {who: member.role for who, member in membership.members.items()} == rules.roles()
         assert membership.banned == rules.banned()
         assert membership.banned.isdisjoint(membership.members)
-        for key in KEYS:
-            grant = rules.grant_of(invite(key))
-            live = membership.grants.get(invite(key))
-            assert (grant and grant.signer) == (live and live.granter)
+        for key in [*map(invite, KEYS), *rules.granted()]:
+            grant, live = rules.grant_of(key), membership.grant(key)
+            assert (grant and grant.signer) == (live and live.signer)
+            assert (key in membership.grants) == (live is not None)
 
     @invariant()
     def the_head_is_that_of_the_whole_log(self) -> None:
