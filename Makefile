@@ -9,10 +9,10 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check lint coverage fuzz attacks faults bench-cli build clean
+.PHONY: help run test check lint coverage fuzz attacks faults bench bench-servers bench-scaling bench-peer build clean
 
 help:  ## say what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Whatever sets things up talks on stderr: the stdout of `make run` is the invite alone.
 $(BIN)/python:
@@ -71,8 +71,22 @@ attacks: $(VENV)/installed-dev  ## take out one defence after the other and see 
 faults: $(VENV)/installed-dev  ## end, freeze, cut and flood everything, again and again (some minutes)
 	@$(BIN)/pytest -m faults tests/faults
 
-bench-cli: $(VENV)/installed-dev  ## measure how fast the commands start
-	@$(BIN)/python bench/bench_cli.py
+# Plots are all that needs more than the development tools.
+$(VENV)/installed-bench: $(VENV)/installed-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' >&2
+	@touch $@
+
+bench: $(VENV)/installed-bench  ## measure the relay beside other servers, 20 minutes (ARGS="--quick", or see --help)
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-servers:  ## install the other servers with apt, as root; none of them is started
+	@bench/install-servers
+
+bench-scaling: $(VENV)/installed-bench  ## plot what a delivery costs by how much else there is
+	@$(BIN)/python -m bench.scaling $(ARGS)
+
+bench-peer: $(VENV)/installed-dev  ## measure what peers do: seal, open, start, send, join a room of 1000
+	@$(BIN)/python -m bench.peer $(ARGS)
 
 build: $(VENV)/installed-dev  ## build the sdist and the wheel into dist/
 	@rm -rf dist

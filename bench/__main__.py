@@ -7,18 +7,13 @@ does falls on all of them alike; what is compared is then the ratio within a rou
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
+import importlib.util
 import sys
-import tempfile
-from pathlib import Path
-from typing import Final
 
-from bench.loads.__main__ import task
-from bench.servers import SERVERS, CannotStart
-from bench.works import WORKS, Work
-
-PATIENCE: Final = 300
+from bench.report import Report, Result
+from bench.run import OUT, circumstances, run, summary
+from bench.servers import SERVERS
+from bench.works import WORKS
 
 
 def main() -> None:
@@ -27,43 +22,35 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SERVERS, default=list(SERVERS), help="these servers")
     parser.add_argument("--work", nargs="+", choices=WORKS, default=list(WORKS), help="these works")
     parser.add_argument("--burst", nargs="+", type=int, help="messages written at once, in place of each work's own")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="how long a work is measured each time")
+    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long a work is measured (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="a minute or two: the main works, once")
     options = parser.parse_args()
-    for _ in range(options.rounds):
-        for work in (WORKS[name] for name in options.work):
+    works = [WORKS[name] for name in options.work]
+    if options.quick:
+        options.rounds, options.seconds, options.burst = 1, 0.5, options.burst or [8]
+        works = [work for work in works if work.quick]
+
+    servers = {name: SERVERS[name] for name in options.only if SERVERS[name].path()}
+    for absent in [name for name in options.only if name not in servers]:
+        print(f"{absent}: not installed here, so not measured (make bench-servers)", file=sys.stderr)
+    results = []
+    for number in range(options.rounds):
+        for work in works:
             for burst in options.burst or work.bursts:
-                for name in options.only:
-                    result = run(name, work, burst, options.seconds)
-                    print(f"{name:18} {work.name} by {burst}: {summary(result)}", flush=True)
-
-
-def summary(result: dict[str, float | str]) -> str:
-    """Return the figures in a line."""
-    return "  ".join(
-        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in result.items()
-    )
-
-
-def run(name: str, work: Work, burst: int, seconds: float) -> dict[str, float | str]:
-    """Start a server, do a work, and return what it cost."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        try:
-            with SERVERS[name].running(Path(folder)) as server:
-                done = subprocess.run(
-                    [sys.executable, "-m", "bench.loads"],
-                    input=task(server, work, burst, seconds),
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                    timeout=PATIENCE,
-                )
-        except CannotStart as error:
-            return {"cannot": str(error)}
-    if done.returncode:
-        return {"failed": done.stderr[-500:]}
-    result: dict[str, float | str] = json.loads(done.stdout)
-    return result
+                for name, server in servers.items():
+                    figures = run(server, work, burst, options.seconds)
+                    results.append(Result(number, name, work.name, burst, figures))
+                    print(f"{number + 1}: {name:18} {work.name} by {burst}: {summary(figures)}", file=sys.stderr)
+    report = Report(circumstances(servers.values()), results)
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "compare.json").write_text(report.json())
+    (OUT / "compare.md").write_text(report.markdown())
+    print(report.markdown())
+    if importlib.util.find_spec("matplotlib"):
+        for kind in ("png", "svg"):
+            report.plot(OUT / f"compare.{kind}")
+    print(f"\nJSON, tables and plots are in {OUT}.", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -94,8 +94,11 @@ class Server:
             _stop(process)
 
 
+NO_CERTIFICATE: Final = Certificate(Path(os.devnull), Path(os.devnull))
+
+
 class Backchannel(Server):
-    """Our relay, as it is installed beside this Python; it names its port and key itself."""
+    """Our relay, as it is installed beside this Python; it names its port and key itself. ``command`` adds options."""
 
     def path(self) -> str | None:
         return str(Path(sys.executable).with_name(self.program))
@@ -105,6 +108,7 @@ class Backchannel(Server):
         """Run the relay, with its key in ``folder``."""
         command = [str(self.path()), "run", "--bind", "127.0.0.1:0", "--home", str(folder), "--log-level", "warning"]
         command += ["--connections-per-address", "4096", "--members", "4096"]
+        command += self.command(folder, 0, NO_CERTIFICATE)
         for limit in ("posts-per-s", "posts-burst", "bytes-per-s", "bytes-burst"):
             command += [f"--{limit}", str(10**9)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)

@@ -19,6 +19,8 @@ class Measured(enum.StrEnum):
     """CPU per delivery and deliveries per second, with as much on its way as two bursts of every group."""
     LATENCY = "latency"
     """From sending to receiving: one message at a time, then at half of the rate that was reached before."""
+    GROWTH = "growth"
+    """CPU of the server after so many deliveries, and so many more."""
     CONNECTIONS = "connections"
     """Handshakes, and memory of members who are there and say nothing."""
 
@@ -44,6 +46,9 @@ class Work:
     retained: int = 0
     """Messages that the group has sent before."""
 
+    quick: bool = False
+    """Whether a run that should be over soon has it."""
+
     @property
     def room(self) -> bool:
         """Whether this is a room and not a pair."""
@@ -53,15 +58,15 @@ class Work:
 WORKS: dict[str, Work] = {
     work.name: work
     for work in (
-        Work(name="aside256"),
+        Work(name="aside256", quick=True),
         Work(name="aside4k", body=4096, bursts=(8, 64)),
-        Work(name="fan10", members=10),
-        Work(name="fan50", members=50),
-        Work(name="fan500", members=500),
+        Work(name="fan10", members=10, quick=True),
+        Work(name="fan50", members=50, quick=True),
+        Work(name="fan500", members=500, quick=True),
         Work(name="rooms50x20", groups=50, members=20, bursts=(1, 8)),
         Work(name="aside-sealed", bursts=(8,), sealed=True),
         Work(name="fan50-sealed", members=50, bursts=(8,), sealed=True),
-        Work(name="latency-aside", measured=Measured.LATENCY, bursts=(8,)),
+        Work(name="latency-aside", measured=Measured.LATENCY, bursts=(8,), quick=True),
         Work(name="latency-fan50", measured=Measured.LATENCY, members=50, bursts=(8,)),
         Work(name="idle2000", measured=Measured.CONNECTIONS, groups=40, members=50, bursts=(1,)),
     )

@@ -31,6 +31,8 @@ WARM_UP: Final = 0.4
 PINGS: Final = 400
 PAUSE: Final = 0.002
 HANDSHAKES: Final = 400
+STEPS: Final = 10
+STEP: Final = 5_000
 
 
 def main() -> None:
@@ -58,6 +60,8 @@ def _do(load: Load, server: Running, work: Work, burst: int, seconds: float) -> 
     gc.disable()  # pauses of ours are nobody's latency
     if work.measured is Measured.LATENCY:
         return _latency(drive, work, burst, seconds)
+    if work.measured is Measured.GROWTH:
+        return _growth(drive, server, burst)
     drive.send_all(work.retained, burst)
     return _throughput(drive, server, burst, seconds)
 
@@ -110,13 +114,21 @@ def _latency(drive: Drive, work: Work, burst: int, seconds: float) -> dict[str, 
     drive.saturate(burst, seconds / 2)
     rate = (sum(flow.sent for flow in drive.flows) - sent) / (time.perf_counter() - began) / 2
     drive.watch_latency()
-    drive.pace(burst, rate, seconds)
+    drive.pace(rate, seconds)
     half = drive.take_samples()
     return {
         "half_rate": rate * work.members,
         **{f"idle_p{p}_us": measure.percentile(idle, p) * 1e6 for p in (50, 99)},
         **{f"half_p{p}_us": measure.percentile(half, p) * 1e6 for p in (50, 99)},
     }
+
+
+def _growth(drive: Drive, server: Running, burst: int) -> dict[str, object]:
+    began, steps = measure.cpu_seconds(server.pid), []
+    for step in range(1, STEPS + 1):
+        drive.send_all(step * STEP, burst)
+        steps.append((drive.deliveries(), measure.cpu_seconds(server.pid) - began))
+    return {"steps": steps}
 
 
 def _connections(load: Load, server: Running, work: Work) -> dict[str, object]:

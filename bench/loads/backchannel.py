@@ -21,13 +21,15 @@ import protocol
 from bench.loads.link import MARK, PATIENCE, Group, WentWrong
 from bench.servers import Running
 from bench.works import Work
-from protocol import card, chain, content, envelope, seal, statement
+from protocol import card, chain, content, envelope, names, seal, statement
+from protocol.address import HostPort
 from protocol.base32 import from_base32
 from protocol.envelope import Delivery, Kind
 from protocol.identity import Identity, SigningKey, hello_content
-from protocol.ids import Anchor, InviteId, MessageId, PeerId, RelayKey, RoomId
+from protocol.ids import Anchor, InviteId, MessageId, PeerId, RelayKey, RoomId, RoomSecret
+from protocol.invite import Invite
 from protocol.membership import START, next_head
-from protocol.primitives import Label
+from protocol.primitives import Label, random
 
 AT_ONCE: Final = 200
 """Connections that are made at one time: fewer than the relay's backlog."""
@@ -125,28 +127,30 @@ class Backchannel:
     """The clients of our relay."""
 
     def __init__(self, server: Running) -> None:
-        self._endpoint = f"tcp://127.0.0.1:{server.port}"
+        self._at = HostPort("127.0.0.1", server.port)
         self._relay = RelayKey(from_base32(server.key))
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        self._members: list[Member] = []  # who is forgotten would be disconnected
         self._context.set(zmq.MAX_SOCKETS, 8_192)
 
     def connect(self, count: int) -> Sequence[Member]:
         members: list[Member] = []
         while len(members) < count:
             some = min(AT_ONCE, count - len(members))
-            batch = [Member(self._context, self._endpoint, self._relay) for _ in range(some)]
+            batch = [Member(self._context, self._at.endpoint, self._relay) for _ in range(some)]
             for member in batch:
                 member.await_one(envelope.Welcome)
             members += batch
+        self._members += members
         return members
 
     def room(self, name: str, members: int, body: bytes) -> Group:
-        room, place, people = self._populated(name, members)
-        return Group(people[0], people, _posts(people[0], room, None, place, body), acknowledged=True)
+        invite, place, people = self.populated(name, members)
+        return Group(people[0], people, _posts(people[0], invite.room, None, place, body), acknowledged=True)
 
     def pair(self, name: str, body: bytes, bystanders: int) -> Group:
-        room, place, (alice, bob, *_) = self._populated(name, 2 + bystanders)
-        return Group(alice, [bob], _posts(alice, room, bob.identity.id, place, body), acknowledged=True)
+        invite, place, (alice, bob, *_) = self.populated(name, 2 + bystanders)
+        return Group(alice, [bob], _posts(alice, invite.room, bob.identity.id, place, body), acknowledged=True)
 
     def body_size(self, work: Work) -> int:
         text = content.Text("x" * work.body)
@@ -164,33 +168,38 @@ class Backchannel:
     def close(self) -> None:
         self._context.destroy(linger=0)
 
-    def _populated(self, name: str, count: int) -> tuple[RoomId, Anchor, Sequence[Member]]:
-        """Open a room whose first member is its founder, and attach everybody."""
+    def populated(self, name: str, count: int) -> tuple[Invite, Anchor, Sequence[Member]]:
+        """Open a room, attach ``count`` members, of whom the first is its founder, and return an invite too."""
         people = self.connect(count)
         founder, guests = people[0], people[1:]
         now = time.time_ns() // 1_000_000
-        found = statement.found(founder.identity, name.encode().rjust(16, b"."), now, False, bytes(108))
+        secret, salt = RoomSecret(random(32)), random(16)
+        found = statement.found(
+            founder.identity, salt, now, False, names.seal_title(secret, founder.identity.id, salt, name)
+        )
         room = statement.room_id(found)
         founder.ask(envelope.Submit, room, found)
         place = Anchor(1, next_head(START, found))
-        invite = SigningKey.generate()
-        grant = statement.grant(founder.identity, room, place, InviteId(invite.public), 0, 0)
+        key = SigningKey.generate()
+        grant = statement.grant(founder.identity, room, place, InviteId(key.public), 0, 0)
         founder.ask(envelope.Submit, room, grant)
         place = granted = Anchor(2, next_head(place.head, grant))
+        invite = Invite(self._relay, room, key.seed, secret, granted, (self._at,))
         for guest in guests:
-            admit = statement.admit(guest.identity, room, granted, invite)
+            admit = statement.admit(guest.identity, room, granted, key)
             guest.ask(envelope.Submit, room, admit)
             place = Anchor(place.index + 1, next_head(place.head, admit))
-        for member in people:
-            key = card.sealing_key(card.new_sealing_secret())
-            member.request(envelope.Publish, room, card.make(member.identity, room, now, key, bytes(76)))
+        for number, member in enumerate(people):
+            nick = names.seal_nick(secret, room, member.identity.id, f"m{number}")
+            sealing = card.sealing_key(card.new_sealing_secret())
+            member.request(envelope.Publish, room, card.make(member.identity, room, now, sealing, nick))
         for member in people:
             member.await_one(envelope.Accepted)
         for member in people:
             member.request(envelope.Attach, room, True, *place, 0, 0)
         for member in people:
             member.await_one(envelope.Attached)
-        return room, place, people
+        return invite, place, people
 
 
 def _posts(sender: Member, room: RoomId, to: PeerId | None, place: Anchor, body: bytes) -> Callable[[int], bytes]:

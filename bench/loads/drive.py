@@ -15,6 +15,8 @@ from typing import Final
 from bench.loads.link import PATIENCE, Group, Link, WentWrong
 
 BURSTS_AHEAD: Final = 2
+TICK: Final = 0.001
+"""The least time that epoll waits, in seconds."""
 
 
 class Flow:
@@ -87,15 +89,17 @@ class Drive:
                 self.settle()
                 time.sleep(pause)
 
-    def pace(self, burst: int, rate: float, seconds: float) -> None:
-        """Send bursts at ``rate`` messages a second, whether or not they arrive, for so long."""
+    def pace(self, rate: float, seconds: float) -> None:
+        """Send ``rate`` messages a second for so long, whether or not they arrive: every millisecond what is due."""
         (flow,) = self.flows
-        start = time.perf_counter()
-        for number in range(int(seconds * rate / burst)):
-            due = start + number * burst / rate
-            while (left := due - time.perf_counter()) > 0:
-                self._pump(left if left > 0.002 else 0)  # epoll counts in whole ms
-            self._send(flow, burst, due)
+        before, began = flow.sent, time.perf_counter()
+        tick = began
+        while (now := time.perf_counter()) < began + seconds:
+            if now >= tick:
+                tick = now + TICK
+                if due := int((now - began) * rate) - (flow.sent - before):
+                    self._send(flow, due)
+            self._pump(TICK)
         self.settle()
 
     def settle(self) -> None:
@@ -113,10 +117,10 @@ class Drive:
 
     # -- one step -----------------------------------------------------------------------------------------------------
 
-    def _send(self, flow: Flow, burst: int, due: float | None = None) -> None:
+    def _send(self, flow: Flow, burst: int) -> None:
         sender = flow.group.sender
         if self._samples is not None:
-            self._sent_at += [due or time.perf_counter()] * burst
+            self._sent_at += [time.perf_counter()] * burst
         flow.sent += burst
         sender.send(flow.group.burst(burst))
         if not sender.flush():
