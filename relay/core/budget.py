@@ -28,35 +28,54 @@ class Rate:
     bytes_burst: int
 
 
-class Buckets:
-    """Token buckets of one rate: what each holds, in thousandths so that a millisecond's refill is whole, and when."""
+class Bucket:
+    """What one key may still ask for at the time ``at`` (ms), in thousandths: a millisecond's refill is whole."""
 
-    __slots__ = ("_buckets", "_full", "_rate")
+    __slots__ = ("at", "count", "room")
+
+    def __init__(self, count: int, room: int, at: int) -> None:
+        self.count = count
+        self.room = room
+        self.at = at
+
+    def take(self, size: int) -> bool:
+        """Take one request of ``size`` bytes; say False, and take nothing, if there is not enough."""
+        size *= 1_000
+        if self.count < 1_000 or self.room < size:
+            return False
+        self.count -= 1_000
+        self.room -= size
+        return True
+
+
+class Buckets:
+    """Token buckets of one rate."""
+
+    __slots__ = ("_buckets", "_count", "_rate", "_room")
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
-        self._full = (rate.count_burst * 1_000, rate.bytes_burst * 1_000)
-        self._buckets: dict[bytes, list[int]] = {}
+        self._count, self._room = rate.count_burst * 1_000, rate.bytes_burst * 1_000
+        self._buckets: dict[bytes, Bucket] = {}
+
+    def open(self, key: bytes, now: int) -> Bucket:
+        """Return the bucket of ``key`` with what it holds at ``now``; it is good for as long as it is ``now``."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = Bucket(self._count, self._room, now)
+        elif bucket.at != now:
+            self._refill(bucket, now)
+        return bucket
 
     def take(self, key: bytes, size: int, now: int) -> bool:
         """Take one request of ``size`` bytes from the bucket of ``key``; say False, and take nothing, if it can't."""
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = self._buckets[key] = [*self._full, now]
-        elif bucket[2] != now:
-            self._refill(bucket, now)
-        size *= 1_000
-        if bucket[0] < 1_000 or bucket[1] < size:
-            return False
-        bucket[0] -= 1_000
-        bucket[1] -= size
-        return True
+        return self.open(key, now).take(size)
 
     def forget_full(self, clock: Callable[[], int]) -> Iterator[None]:
         """Drop the buckets that have refilled, in pieces: a full one is as good as none."""
         for count, (key, bucket) in enumerate(tuple(self._buckets.items()), 1):
             self._refill(bucket, clock())
-            if (bucket[0], bucket[1]) == self._full:
+            if bucket.count == self._count and bucket.room == self._room:
                 del self._buckets[key]
             if count % SWEPT == 0:
                 yield
@@ -64,11 +83,11 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def _refill(self, bucket: list[int], now: int) -> None:
-        passed = now - bucket[2]
-        bucket[0] = min(self._full[0], bucket[0] + passed * self._rate.count_per_s)
-        bucket[1] = min(self._full[1], bucket[1] + passed * self._rate.bytes_per_s)
-        bucket[2] = now
+    def _refill(self, bucket: Bucket, now: int) -> None:
+        passed = now - bucket.at
+        bucket.count = min(self._count, bucket.count + passed * self._rate.count_per_s)
+        bucket.room = min(self._room, bucket.room + passed * self._rate.bytes_per_s)
+        bucket.at = now
 
 
 class Budgets:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from protocol.ids import RelayKey
     from protocol.limits import RelayLimits
     from relay.core.attachment import Attachment
+    from relay.core.way import Way
 
 RETRY: Final = 20
 """How long (ms) a connection whose pipe was full is left alone."""
@@ -97,26 +98,31 @@ class Core:
             return
         self.counts.frames_in += 1
         self.counts.bytes_in += len(frame)
-        peer = session.speaker
+        peer, accepted = session.speaker, session.accepted
         posts = 0
+        way: Way | None = None
         try:
             for request in envelope.decode_requests(frame):
                 if type(request) is envelope.Post and peer:  # what nearly every request is
                     posts += 1
                     try:
-                        self._rooms.post(peer, request, now)
+                        if way is None or not way.leads(request):
+                            way = self._rooms.way(peer, request, now)
+                        way.carry(request)
                     except BackchannelError as error:
                         session.refuse(request.id, error.code)
                     else:
-                        session.accept(request.id)
+                        accepted.append(request.id)
                 elif session.leaving:
                     break
                 else:
                     self._carry_out(session, request, now)
-                    peer = session.speaker
+                    peer, way = session.speaker, None
         except BackchannelError as error:
             self._dismiss(session, NO_REQUEST, error)
-        self.counts.requests[envelope.Post.__name__] += posts
+        if posts:
+            session.wake()
+            self.counts.requests[envelope.Post.__name__] += posts
 
     def stalled(self, connection: Connection, now: int) -> None:
         """Take note that a connection's pipe was too full for the push that is being made."""

@@ -23,17 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from protocol.card import Card
-    from protocol.envelope import Post
     from protocol.ids import PeerId, RoomId
     from protocol.limits import RelayLimits
     from protocol.membership import Membership
 
-PLAIN, CHAIN_KEYS = 0, 1
-"""The shelves of a member's asides."""
-
 _AROUND: Final = 128
 """What an envelope holds beside a statement, card or body, at most, in bytes."""
-_MESSAGE: Final = int(Kind.MESSAGE)
 _STATEMENT: Final = int(Kind.STATEMENT)
 LOOKS: Final = 64
 """Kept messages that are looked at in one piece of work."""
@@ -67,6 +62,23 @@ class Room:
     def asides_of(self, peer: PeerId) -> Stream:
         """Return the asides to ``peer``, to be read."""
         return self._asides.get(peer, _NOTHING)
+
+    def inbox(self, peer: PeerId) -> Stream:
+        """Return the asides to ``peer``, a member, to be added to."""
+        stream = self._asides.get(peer)
+        if stream is None:
+            lives = (self._retention, self._retention + limits.CHAIN_LIFE)
+            stream = self._asides[peer] = Stream(lives, self._bytes_per_pair)
+        return stream
+
+    def listening(self, peer: PeerId) -> list[list[bytes]]:
+        """Return where an aside to ``peer`` is to be put for its live attachments; all its connections are woken."""
+        fresh = []
+        for attachment in self._attached.get(peer, ()):
+            attachment.session.wake()
+            if attachment.live:
+                fresh.append(attachment.fresh)
+        return fresh
 
     def statement(self, index: int) -> bytes:
         """Return the encoded STATEMENT for the place ``index`` (from 1) of the log."""
@@ -107,30 +119,11 @@ class Room:
         if self.roster.publish(card, now):
             self.broadcast.add(envelope.Card(self.id, card.raw).encode())
 
-    def say(self, sender: PeerId, post: Post, now: int, time: int) -> None:
-        """Deliver a room post, at ``time`` by the relay's clock (``now`` counts its life)."""
-        number = self.stream.number + 1
-        message = wire.pack(_MESSAGE, self.id, sender, False, number, time, post.id, post.body)
+    def say(self, message: bytes, index: int) -> None:
+        """Deliver an encoded MESSAGE that names the roster index ``index`` to everybody; it joins the stream next."""
         self._make_room(len(message))
-        self.stream.add((now, post.index, sender, post.id, message))
         self.broadcast.add(message)
-        self.broadcast.note_anchor(post.index)
-
-    def whisper(self, sender: PeerId, to: PeerId, post: Post, now: int, time: int) -> None:
-        """Deliver an aside to every attachment of one member, and touch nothing that anybody else could see."""
-        stream = self._asides.get(to)
-        if stream is None:
-            lives = (self._retention, self._retention + limits.CHAIN_LIFE)
-            stream = self._asides[to] = Stream(lives, self._bytes_per_pair)
-        number = stream.number + 1
-        message = wire.pack(_MESSAGE, self.id, sender, True, number, time, post.id, post.body)
-        stream.add((now, post.index, sender, post.id, message), CHAIN_KEYS if post.flags else PLAIN)
-        for attachment in self._attached.get(to, ()):
-            fresh = attachment.fresh
-            if not fresh:
-                attachment.session.wake()
-            if attachment.live:
-                fresh.append(message)
+        self.broadcast.note_anchor(index)
 
     def begin_turn(self) -> None:
         """Say who came and who went, and set aside those to whom not all of the turn's messages are addressed."""

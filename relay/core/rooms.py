@@ -19,18 +19,15 @@ from protocol.errors import (
     BadStatement,
     Banned,
     InviteExpired,
-    Malformed,
     MayNotFound,
     NotAllowed,
     NotMember,
     RateLimited,
     RoomClosed,
-    StaleRoster,
     TooManyMembers,
     TooManyRooms,
     TooManyStatements,
     UnknownCard,
-    UnknownPeer,
     UnknownRoom,
 )
 from protocol.ids import PeerId, RoomId
@@ -41,6 +38,7 @@ from relay.core.place import Place
 from relay.core.revival import Candidate, Choice, Revival, choose, unknown_restrictions
 from relay.core.room import Room
 from relay.core.session import LogFetch
+from relay.core.way import Way
 
 if TYPE_CHECKING:
     from protocol.limits import RelayLimits
@@ -93,15 +91,10 @@ class Rooms:
             raise NotMember
         room.publish(card, now)
 
-    def post(self, peer: PeerId, request: envelope.Post, now: int) -> None:
-        """Deliver a message to the room or to one member; one that is known by its id was delivered before."""
-        room = self._room_of_member(request.room, peer)
-        if request.index > len(room.membership.log):
-            raise Malformed
-        if request.to is None:
-            self._say(room, peer, request, now)
-        else:
-            self._whisper(room, peer, request.to, request, now)
+    def way(self, peer: PeerId, post: envelope.Post, now: int) -> Way:
+        """Return the way of a post of ``peer``, and of others to the same place; raise what refuses them all."""
+        room = self._room_of_member(post.room, peer)
+        return Way(room, peer, post, self._budgets, self._counts, now, now + self.offset)
 
     def attach(self, session: Session, peer: PeerId, request: envelope.Attach, now: int) -> None:
         """Attach a connection; it is answered when it has caught up. A former attachment to the room ends."""
@@ -160,38 +153,6 @@ class Rooms:
     def ping(self, peer: PeerId, now: int) -> None:
         """Do nothing, at most so often."""
         self._take_question(peer, 0, now)
-
-    # -- posts ----------------------------------------------------------------------------------------------------
-
-    def _say(self, room: Room, peer: PeerId, post: envelope.Post, now: int) -> None:
-        if post.flags:
-            raise Malformed
-        if room.stream.knows(peer, post.id):
-            return
-        departures = room.membership.departures
-        if departures and post.index < departures[-1]:
-            raise StaleRoster
-        if not self._budgets.talk.take(peer, len(post.body), now):
-            raise RateLimited
-        room.say(peer, post, now, now + self.offset)
-        self._counts.posts += 1
-
-    def _whisper(self, room: Room, peer: PeerId, to: PeerId, post: envelope.Post, now: int) -> None:
-        addressee = room.membership.members.get(to)
-        if addressee is None:
-            raise UnknownPeer
-        if to == peer:
-            raise Malformed
-        if room.asides_of(to).knows(peer, post.id):
-            return
-        if post.index < addressee.since:
-            # The sender knows an earlier membership of the addressee at best: delivered it could not be.
-            raise StaleRoster
-        buckets = self._budgets.chain_keys if post.flags else self._budgets.asides
-        if not buckets.take(peer + to, len(post.body), now):
-            raise RateLimited
-        room.whisper(peer, to, post, now, now + self.offset)
-        self._counts.asides += 1
 
     # -- statements -----------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from protocol import envelope, limits
+from protocol import envelope, limits, wire
 from relay.core.attachment import CHUNK
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Connection: TypeAlias = bytes
 """The router's name for a connection: opaque here, and never sent to anyone."""
 
+_ACCEPTED: Final = int(envelope.Kind.ACCEPTED)
 UNREAD: Final = 4 * 1024 * 1024
 """A connection that leaves more bytes of answers to its own requests unread than this is cut."""
 
@@ -136,6 +137,12 @@ class Session:
                 return True
         return False
 
+    def _has_fresh(self) -> bool:
+        for attachment in self.attachments.values():  # noqa: SIM110
+            if attachment.fresh:
+                return True
+        return False
+
     def drop(self, attachment: Attachment) -> None:
         """Forget an attachment that has ended."""
         del self.attachments[attachment.room.id]
@@ -144,8 +151,8 @@ class Session:
 
     def letters(self) -> Iterator[Parcel]:
         """Yield what concerns this connection at once. Each is settled before the next is asked for."""
-        while letter := self._letter():
-            yield letter
+        while self.accepted or self._answers or self._has_fresh():
+            yield self._letter()
 
     def chunks(self, now: int) -> Iterator[Parcel]:
         """Yield what this connection lacks, as far as is wanted. Each is settled before the next is asked for."""
@@ -158,19 +165,19 @@ class Session:
         while self._fetches:
             yield self._fetches[0].chunk()
 
-    def _letter(self) -> Letter | None:
+    def _letter(self) -> Letter:
         """Return answers and the asides of live attachments, as many as one frame holds."""
         if self.accepted:
             ids, self.accepted = self.accepted, []
             for start in range(0, len(ids), limits.ACCEPTED):
-                self._answers.append(envelope.Accepted(tuple(ids[start : start + limits.ACCEPTED])).encode())
+                self._answers.append(wire.pack(_ACCEPTED, ids[start : start + limits.ACCEPTED]))
         letter = Letter(self, [], 0, [])
         size, letter.answers = letter.take(self._answers, 0)
         for attachment in self.attachments.values():
             if attachment.fresh:
                 size, count = letter.take(attachment.fresh, size)
                 letter.fresh.append((attachment, count))
-        return letter if letter.parts else None
+        return letter
 
     def answered(self, count: int) -> None:
         """Take note that the first ``count`` answers were sent."""

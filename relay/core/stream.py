@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, TypeAlias
 
 from protocol import limits
@@ -23,13 +24,16 @@ OVERHEAD: Final = 256
 """What a kept message costs beside its envelope, in bytes, roughly: it counts against the budget, so that a flood of
 empty messages is bounded too."""
 
+_NOTHING: Final[AbstractSet[bytes]] = frozenset()
+
 
 class Lane:
     """What one sender has on a shelf: numbers, oldest first, their bytes, their ids."""
 
-    __slots__ = ("ids", "numbers", "size")
+    __slots__ = ("ids", "numbers", "shelf", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
         self.numbers: deque[int] = deque()
         self.ids: set[bytes] = set()
         self.size = 0
@@ -75,10 +79,7 @@ class Shelf:
 
 
 class Stream:
-    """Messages numbered from 1, on a shelf for each of ``lives`` (ms), with ``most`` bytes a sender on each.
-
-    Every message goes through ``knows`` and ``add``, so they ask no shelf or lane to do what they can do at once.
-    """
+    """Messages numbered from 1, on a shelf for each of one or two ``lives`` (ms), ``most`` bytes a sender on each."""
 
     __slots__ = ("_most", "_shelves", "number")
 
@@ -88,31 +89,32 @@ class Stream:
         self.number = 0
         """The number of the latest message."""
 
-    def knows(self, sender: PeerId, message: bytes) -> bool:
-        """Say whether the message with this id from ``sender`` is still kept."""
-        for shelf in self._shelves:
-            lane = shelf.lanes.get(sender)
-            if lane is not None and message in lane.ids:
-                return True
-        return False
+    def lane(self, sender: PeerId, place: int = 0) -> tuple[Lane, AbstractSet[bytes]]:
+        """Return what ``sender`` has on the shelf at ``place``, and the ids of what it has on the other one.
 
-    def add(self, kept: Kept, place: int = 0) -> None:
-        """Append a message, whose envelope carries the number after ``number``, to the shelf at ``place``.
+        An empty lane is on no shelf before something is added to it.
+        """
+        shelf = self._shelves[place]
+        others: AbstractSet[bytes] = _NOTHING
+        if len(self._shelves) > 1 and (other := self._shelves[1 - place].lanes.get(sender)) is not None:
+            others = other.ids
+        return shelf.lanes.get(sender) or Lane(shelf), others
 
-        The sender's oldest go if its lane then exceeds the budget, but never this one.
+    def add(self, kept: Kept, lane: Lane) -> None:
+        """Append a message, whose envelope carries the number after ``number``, to a lane of its sender.
+
+        The lane's oldest go if it then exceeds the budget, but never this one.
         """
         self.number = number = self.number + 1
-        shelf = self._shelves[place]
+        shelf = lane.shelf
         if not shelf.kept:
             shelf.oldest = number
         shelf.kept[number] = kept
-        _, _, sender, message, envelope = kept
-        lane = shelf.lanes.get(sender)
-        if lane is None:
-            lane = shelf.lanes[sender] = Lane()
+        if not lane.numbers:
+            shelf.lanes[kept[2]] = lane
         lane.numbers.append(number)
-        lane.ids.add(message)
-        lane.size += len(envelope) + OVERHEAD
+        lane.ids.add(kept[3])
+        lane.size += len(kept[4]) + OVERHEAD
         while lane.size > self._most and len(lane.numbers) > 1:
             shelf.drop_oldest(lane)
 

@@ -230,7 +230,7 @@ def test_the_comparison_would_notice_a_shared_limit(make_company, monkeypatch, s
     def sharing(self, bounds):
         init(self, bounds)
         talk = self.talk
-        draw = SimpleNamespace(take=lambda key, size, now: talk.take(key[:32], size, now), forget_full=talk.forget_full)
+        draw = SimpleNamespace(open=lambda key, now: talk.open(key[:32], now), forget_full=talk.forget_full)
         setattr(self, shared, draw)
 
     monkeypatch.setattr(rooms.Budgets, "__init__", sharing)
