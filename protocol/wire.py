@@ -62,14 +62,19 @@ def unpack_all(data: bytes, most: int, each: int | None = None) -> Iterator[tupl
     if len(data) > most:
         raise TooLarge
     try:
-        yield _checked(msgpack.unpackb(data, **_BOUNDS), len(data), each)
-    except msgpack.ExtraData:  # there are several: a reader of its own is worth its making only then
-        yield from _unpack_several(data, each)
+        alone = msgpack.unpackb(data, **_BOUNDS)
+    except msgpack.ExtraData:  # a reader of its own is worth its making only where there are several
+        return _unpack_several(data, each or most)
     except _DAMAGED as error:
         raise Malformed(type(error).__name__) from None
+    if each and len(data) > each:
+        raise TooLarge
+    if type(alone) is not tuple:
+        raise Malformed("not an array")
+    return iter((alone,))
 
 
-def _unpack_several(data: bytes, each: int | None) -> Iterator[tuple[object, ...]]:
+def _unpack_several(data: bytes, each: int) -> Iterator[tuple[object, ...]]:
     unpacker = msgpack.Unpacker(None, max_buffer_size=len(data), **_BOUNDS)
     unpacker.feed(data)
     place, end = 0, len(data)
@@ -77,17 +82,13 @@ def _unpack_several(data: bytes, each: int | None) -> Iterator[tuple[object, ...
         while place < end:
             value = unpacker.unpack()
             begun, place = place, unpacker.tell()
-            yield _checked(value, place - begun, each)
+            if place - begun > each:
+                raise TooLarge
+            if type(value) is not tuple:
+                raise Malformed("not an array")
+            yield value
     except _DAMAGED as error:
         raise Malformed(type(error).__name__) from None
-
-
-def _checked(value: object, size: int, each: int | None) -> tuple[object, ...]:
-    if each is not None and size > each:
-        raise TooLarge
-    if type(value) is not tuple:
-        raise Malformed("not an array")
-    return value
 
 
 def _shallow(value: tuple[object, ...], depth: int) -> bool:
