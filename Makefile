@@ -9,7 +9,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check lint coverage fuzz attacks faults bench bench-servers bench-scaling bench-peer build clean
+.PHONY: help run test check lint coverage fuzz attacks vectors faults bench bench-servers bench-scaling bench-peer build clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,9 @@ coverage: $(TESTED)
 
 fuzz: $(VENV)/installed-dev  ## feed rubbish to everything that parses, for long
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m fuzz --timeout 0 -n auto
+
+vectors: $(VENV)/installed-dev  ## make tests/vectors again, after a change of the protocol
+	@$(BIN)/python -m tests.vectors.generate
 
 attacks: $(VENV)/installed-dev  ## take out one defence after the other and see the tests of each published attack fail
 	@$(BIN)/pytest -m attacks -n auto tests/attacks

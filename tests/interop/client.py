@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import NamedTuple
 
-import msgpack
 import zmq
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey, SealedBox
@@ -28,6 +27,7 @@ from tests.interop.codec import (
     H,
     Invite,
     big,
+    envelopes,
     fields,
     kdf,
     now,
@@ -209,9 +209,7 @@ class Client:
                 raise TimeoutError(f"refused so far: {self.refused}")
             if not self.socket.poll(20):
                 continue
-            unpacker = msgpack.Unpacker(raw=False, max_buffer_size=2**20)
-            unpacker.feed(self.socket.recv())
-            for envelope in unpacker:
+            for envelope in envelopes(self.socket.recv()):
                 self.take(envelope)
 
     def take(self, envelope: list) -> None:
@@ -298,7 +296,7 @@ class Client:
     @property
     def title(self) -> str:
         key = kdf(self.secret, "bc1 title")
-        return unpack_name(unseal(key, self.log.sealed_title, self.log.founder + self.log.salt))
+        return unpack_name(unseal(key, self.log.sealed_title, self.log.founder + self.log.salt), 64)
 
     def on_statement(self, index: int, statement: bytes) -> None:
         if 1 <= index <= len(self.log):
@@ -338,7 +336,7 @@ class Client:
         known = self.cards.setdefault(owner, {})
         if generation in known and known[generation].data != data:
             raise Attack("a second card of one generation")
-        nick = unpack_name(unseal(kdf(self.secret, "bc1 nicks"), sealed, room + owner))
+        nick = unpack_name(unseal(kdf(self.secret, "bc1 nicks"), sealed, room + owner), 32)
         known[generation] = Card(owner, generation, key, not_after, nick, data)
 
     def newest(self, owner: bytes) -> Card:
@@ -396,10 +394,11 @@ class Client:
                 self.fetch(sender, generation)
                 raise Wait
             return card, own, unpad(Box(self.keys[own], PublicKey(card.key)).decrypt(inner[40:]))
-        except CryptoError:
+        except (CryptoError, ValueError):
             raise Attack("an aside that does not open") from None
 
-    def open_aside(self, came: Came) -> None:
+    def read_aside(self, came: Came) -> tuple[Card, list, list]:
+        """The sender's card, what stands before the content of an aside, and the content's fields."""
         card, own, plain = self.unwrap(came)
         head = (32, range(COUNT), 32, range(COUNT), range(2**64), range(TIME), range(256))
         array = unpack(plain)
@@ -410,6 +409,10 @@ class Client:
         scene = self.log.room + came.id + came.sender + self.id + big(card.generation) + big(own)
         if context != H("bc1 aside", bytes([content]) + scene):
             raise Attack("an aside out of its context")
+        return card, [index, place, counter, given_up, array[5], content], values
+
+    def open_aside(self, came: Came) -> None:
+        card, (index, place, counter, given_up, _, content), values = self.read_aside(came)
         if not self.anchored(came.sender, index, place):
             return
         if came.sender not in self.log.roles:
@@ -495,11 +498,36 @@ class Client:
         if self.chain and self.chain.id(self.log.room, self.id) == chain and asker in self.log.roles:
             self.aside(self.newest(asker), CHAIN_KEY, *self.chain_key(self.chain))
 
-    def open_room_message(self, came: Came) -> None:
+    def split(self, body: bytes) -> tuple[bytes, int, int, bytes]:
+        """Chain, number and anchor of a room message."""
+        if len(body) <= 170:
+            raise Attack("a short room message")
+        n = int.from_bytes(body[32:34], "big")
+        if n >= 1000:
+            raise Attack("a number that no chain has")
+        return body[:32], n, int.from_bytes(body[34:42], "big"), body[42:74]
+
+    def decrypt(self, chain: ReceivingChain, came: Came) -> list:
+        """What is in a room message whose signature is good: when, kind, text."""
+        commitment, sealed = came.body[74:106], came.body[170:]
+        aad = self.log.room + came.sender + came.id + came.body[:74]
+        key = chain.message_key(self.split(came.body)[1])
+        if commitment != H("bc1 commitment", aad, key=key):
+            raise Attack("a room message without its commitment")
+        plain = unpack(unpad(unseal(key, sealed, aad)))
+        return fields(plain, range(TIME), range(TEXT, ACTION + 1), str)
+
+    def verify_signature(self, chain: ReceivingChain, came: Came) -> None:
         clear, commitment, signature, sealed = (
             came.body[a:b] for a, b in ((0, 74), (74, 106), (106, 170), (170, None))
         )
-        id, n, index, head = clear[:32], int.from_bytes(clear[32:34]), int.from_bytes(clear[34:42]), clear[42:]
+        if clear[:32] != H("bc1 chain id", self.log.room + came.sender + chain.verify_key):
+            raise Attack("a room message of another chain")
+        aad = self.log.room + came.sender + came.id + clear
+        verify(chain.verify_key, "bc1 room message", aad + commitment + sealed, signature)
+
+    def open_room_message(self, came: Came) -> None:
+        id, n, index, head = self.split(came.body)
         chain = self.chains.get(id)
         if chain is None:
             if id not in self.asked and came.sender in self.cards:
@@ -508,19 +536,14 @@ class Client:
             raise Wait
         if chain.sender != came.sender:
             raise Attack("a room message by another's chain")
-        aad = self.log.room + came.sender + came.id + clear
-        verify(chain.verify_key, "bc1 room message", aad + commitment + sealed, signature)
+        self.verify_signature(chain, came)
         if not self.anchored(came.sender, index, head):
             return
         if chain.made_at < self.log.departed_by(index):
             raise Attack("a chain from before somebody went")
         if ("n", id, n) in self.seen:
             raise Attack("a replay: a room message's number for the second time")
-        key = chain.message_key(n)
-        if commitment != H("bc1 commitment", aad, key=key):
-            raise Attack("a room message without its commitment")
-        plain = unpack(unpad(unseal(key, sealed, aad)))
-        _, _, text = fields(plain, range(TIME), range(TEXT, ACTION + 1), str)
+        _, _, text = self.decrypt(chain, came)
         self.seen.add(("n", id, n))
         del chain.skipped[n]
         late = self.log.departed_by(len(self.log)) > index

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import time
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ def sign(key: SigningKey, label: str, content: bytes) -> bytes:
 def verify(key: bytes, label: str, content: bytes, signature: bytes) -> None:
     try:
         VerifyKey(key).verify(label.encode() + b"\0" + content, signature)
-    except BadSignatureError:
+    except (BadSignatureError, ValueError):
         raise Attack(f"a bad signature: {label}") from None
 
 
@@ -75,7 +76,7 @@ def pad(plain: bytes) -> bytes:
 
 def unpad(padded: bytes) -> bytes:
     plain = padded.rstrip(b"\0")
-    if plain[-1:] != b"\x80" or pad(plain[:-1]) != padded:
+    if plain[-1:] != b"\x80" or len(padded) not in BUCKETS or pad(plain[:-1]) != padded:
         raise Attack("bad padding")
     return plain[:-1]
 
@@ -111,6 +112,25 @@ def fields(array: object, *kinds: object) -> list:
     return [check(value, kind) for value, kind in zip(array, kinds, strict=True)]
 
 
+def depth(value: object) -> int:
+    return 1 + max(map(depth, value), default=0) if type(value) is list else 0
+
+
+def envelopes(frame: bytes) -> list[list]:
+    """The arrays that stand back to back in a frame."""
+    unpacker = msgpack.Unpacker(raw=False, max_map_len=0, max_ext_len=0, max_buffer_size=2**20)
+    found = []
+    try:
+        unpacker.feed(frame)
+        while not found or unpacker.tell() < len(frame):
+            found.append(check(unpacker.unpack(), list))
+    except (ValueError, msgpack.exceptions.UnpackException):
+        raise Attack("a malformed frame") from None
+    if any(depth(each) > 4 for each in found):
+        raise Attack("arrays too deep in each other")
+    return found
+
+
 def unpack(data: bytes) -> list:
     try:
         return check(msgpack.unpackb(data, raw=False, max_map_len=0, max_ext_len=0), list)
@@ -118,13 +138,11 @@ def unpack(data: bytes) -> list:
         raise Attack("no msgpack array") from None
 
 
-def unpack_name(padded: bytes) -> str:
-    """The one string of an array that zero bytes follow: a nick or a title."""
-    unpacker = msgpack.Unpacker(raw=False)
-    unpacker.feed(padded)
-    (name,) = fields(unpacker.unpack(), str)
-    if padded[unpacker.tell() :].strip(b"\0"):
-        raise Attack("something follows a name")
+def unpack_name(padded: bytes, most: int) -> str:
+    """The one string of an array that zero bytes follow: a nick or a title, of at most so many bytes."""
+    (name,) = fields(unpack(padded.rstrip(b"\0")), str)
+    if len(name.encode()) > most:
+        raise Attack("a long name")
     return name
 
 
@@ -133,10 +151,44 @@ def base32(data: bytes) -> str:
 
 
 def unbase32(letters: str) -> bytes:
-    data = base64.b32decode(letters.upper() + "=" * (-len(letters) % 8))
+    try:
+        data = base64.b32decode(letters.upper() + "=" * (-len(letters) % 8))
+    except ValueError:
+        raise Attack("no base32") from None
     if base32(data) != letters:
         raise Attack("stray bits in base32")
     return data
+
+
+def fingerprint(id: bytes) -> str:
+    letters = base32(id)
+    return "-".join(letters[i : i + 4] for i in range(0, 20, 4))
+
+
+class Address(NamedTuple):
+    """Where a relay is, and which key it must have."""
+
+    host: str
+    port: int
+    key: bytes
+
+    @classmethod
+    def read(cls, word: str) -> Address:
+        place, slash, key = word.partition("/")
+        host, port = place_of(place)
+        if not slash or len(unbase32(key)) != 32:
+            raise Attack("an address without a key")
+        return cls(host, port, unbase32(key))
+
+
+def place_of(word: str) -> tuple[str, int]:
+    """The host and port of HOST:PORT."""
+    host, colon, port = word.rpartition(":")
+    if not colon or not re.fullmatch("[0-9A-Za-z][0-9A-Za-z.:%_-]*|[0-9A-Fa-f:.]+(%[0-9A-Za-z._-]+)?", host):
+        raise Attack("no host")
+    if not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        raise Attack("no port")
+    return host, int(port)
 
 
 def safety_number(one: bytes, other: bytes) -> str:
@@ -166,4 +218,7 @@ class Invite(NamedTuple):
         packed, checked = data[:-5], data[-5:]
         if not letters.startswith("bc1") or H("bc1 invite check", packed, size=5) != checked:
             raise Attack("a mistyped invite")
-        return cls(*fields(unpack(packed), 32, 32, 32, 32, range(COUNT), 32, [str]))
+        invite = cls(*fields(unpack(packed), 32, 32, 32, 32, range(2, COUNT), 32, [str]))
+        if not 1 <= len(invite.addresses) <= 8 or not all(map(place_of, invite.addresses)):
+            raise Attack("an invite with no good addresses")
+        return invite
