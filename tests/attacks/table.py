@@ -271,8 +271,8 @@ ATTACKS: Final = (
             cut(
                 "peer/core/restrictions.py",
                 "Restrictions.gone",
-                "return {goes for _, goes, _ in self._kept() if goes is not None and self._is_back(goes)}",
-                "return set()",
+                "if kept.goes is not None and kept.is_back}",
+                "if False}",
                 _CLAIM_3 + "an_old_log_after_a_restart_lets_nobody_in_again",
             ),
         ),
