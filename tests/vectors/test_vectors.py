@@ -224,7 +224,7 @@ def test_frames_refused(v: Read):
 def test_statements(v: Read):
     raw = v("statement")
     read = st.decode(raw)
-    assert (read.KIND.name, int(read.KIND)) == (v["name"], v["kind"])
+    assert (type(read).__name__.upper(), st.Kind[v["name"]], raw[0]) == (v["name"], v["kind"], v["kind"])
     assert read.signer == identity.Identity(v("signer_seed")).id
     assert st.statement_id(raw) == v("id")
     if isinstance(read, st.Found):
