@@ -2,11 +2,13 @@
 
 A counter that is skipped is told after a while as a *gap*; as *missed* if the profile was away for longer than the
 relay retains, or the relay was restarted, since the stream was last heard of. Counters that their sender says it gave
-up are no loss. All of this is shared by the processes of a profile, and told by one of them.
+up are no loss. What one process of a profile got is not missing to the others. What is missing is told by every process
+that was there when it was noticed, and else by the next one.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection
 from typing import Final
 
@@ -19,12 +21,15 @@ from protocol.ids import PeerId
 
 ASIDES: Final = b""
 """The stream of a sender's asides; a chain's id is the stream of its room messages."""
-_GRACE: Final = 5 * limits.SECOND
+GRACE: Final = 5 * limits.SECOND
 """Two processes of a sender may post in another order than they took their counters."""
 _JUMP: Final = 256
-"""More than this many at once are told at once, and never looked for."""
+"""More than this many at once are one row, and never looked for."""
 _MISSING: Final = 1_024
-"""Of a sender with more than this many missing, further ones are told at once: a liar makes nobody search for more."""
+"""Of a sender with more than this many missing, further ones are one row: a liar makes nobody search for more."""
+_KEPT: Final = limits.RETENTION_CAP
+"""How long what was told is kept for processes that were away when it was."""
+_Key = tuple[bytes, bytes, int]
 
 
 class Gaps:
@@ -34,9 +39,14 @@ class Gaps:
         """Keep them in ``store``."""
         self._store, self._room, self._roster, self._emit = store, room, roster, emit
         self._away = False
+        self._since: int | None = None
+        self._told: set[_Key] = set()
+        """What this process has told, as long as it is kept."""
 
-    def connected(self, *, away: bool) -> None:
+    def connected(self, now: int, *, away: bool) -> None:
         """Note whether the profile was ``away``, so that what is missing before the next message was *missed*."""
+        if self._since is None:
+            self._since = now
         self._away = away
         if away:
             self._store.write("UPDATE streams SET away = 1 WHERE room = ?", self._room.id)
@@ -67,20 +77,21 @@ class Gaps:
     def count(self, sender: PeerId, stream: bytes, counter: int, given_up: Collection[int], now: int) -> bool:
         """Note that the message with ``counter`` came, and that its sender gave up the counters ``given_up``.
 
-        Say whether it was told to be missing before.
+        Say whether this process has told that it is missing.
         """
         row = self._store.row(
             "SELECT next FROM streams WHERE room = ? AND sender = ? AND stream = ?", self._room.id, sender, stream
         )
         late = self._found(sender, stream, [*given_up, counter])
-        if not late:
-            self._note_missing(sender, stream, counter, given_up, now, known=False)
-            self._store.write(
-                "INSERT INTO streams VALUES (?, ?, ?, ?, 0, ?) ON CONFLICT DO UPDATE "
-                "SET next = max(next, excluded.next), away = 0, heard_at = excluded.heard_at",
-                *(self._room.id, sender, stream, counter + 1, now),
-            )
-        return not late and row is not None and counter < row["next"]
+        if late:
+            return (sender, stream, counter) in self._told
+        self._note_missing(sender, stream, counter, given_up, now, known=False)
+        self._store.write(
+            "INSERT INTO streams VALUES (?, ?, ?, ?, 0, ?) ON CONFLICT DO UPDATE "
+            "SET next = max(next, excluded.next), away = 0, heard_at = excluded.heard_at",
+            *(self._room.id, sender, stream, counter + 1, now),
+        )
+        return row is not None and counter < row["next"]
 
     def _found(self, sender: PeerId, stream: bytes, counters: Collection[int]) -> bool:
         """Miss these no longer; say whether the last of them was."""
@@ -106,15 +117,13 @@ class Gaps:
         if upto <= first:
             return True
         if upto - first > _JUMP or self._missing(sender) > _MISSING:
-            self._tell(sender, upto - first, away=away)
-            return True
+            missing = [(first, upto - first)]
+        else:
+            missing = [(counter, 1) for counter in range(first, upto) if counter not in given_up]
         self._store.write_many(
-            "INSERT OR IGNORE INTO missing VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (self._room.id, sender, stream, counter, now, int(away))
-                for counter in range(first, upto)
-                if counter not in given_up
-            ],
+            "INSERT OR IGNORE INTO missing (room, sender, stream, counter, count, noticed_at, away) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(self._room.id, sender, stream, counter, count, now, int(away)) for counter, count in missing],
         )
         return True
 
@@ -122,22 +131,26 @@ class Gaps:
         row = self._store.row("SELECT count(*) FROM missing WHERE room = ? AND sender = ?", self._room.id, sender)
         return row[0] if row else 0
 
-    def tell(self, now: int, attached_since: int, waiting: Collection[bytes]) -> None:
-        """Tell what is missing for long enough; not of those whose messages are ``waiting`` to be opened."""
-        if now - attached_since < _GRACE:
-            return
-        rows = self._store.rows(
-            "SELECT DISTINCT sender, away FROM missing WHERE room = ? AND noticed_at <= ?", self._room.id, now - _GRACE
-        )
-        for sender, away in rows:
-            if sender in waiting:
-                continue
-            told = self._store.write(
-                "DELETE FROM missing WHERE room = ? AND noticed_at <= ? AND sender = ? AND away = ?",
-                *(self._room.id, now - _GRACE, sender, away),
+    def tell(self, now: int, waiting: Collection[bytes]) -> None:
+        """Tell what is missing for ``GRACE``; not of those whose messages are ``waiting`` to be opened."""
+        rows = self._store.rows("SELECT * FROM missing WHERE room = ? AND noticed_at <= ?", self._room.id, now - GRACE)
+        self._told &= {_key(row) for row in rows}
+        due: dict[tuple[PeerId, int], list[sqlite3.Row]] = {}
+        for row in rows:
+            others = row["told"] and row["noticed_at"] < (self._since or 0)
+            if not others and _key(row) not in self._told and row["sender"] not in waiting:
+                due.setdefault((PeerId(row["sender"]), row["away"]), []).append(row)
+        for (sender, away), missing in due.items():
+            self._told.update(map(_key, missing))
+            self._store.write_many(
+                "UPDATE missing SET told = 1 WHERE room = ? AND sender = ? AND stream = ? AND counter = ?",
+                [(self._room.id, *_key(row)) for row in missing],
             )
-            if told:
-                self._tell(PeerId(sender), told, away=bool(away))
+            self._tell(sender, sum(row["count"] for row in missing), away=bool(away))
+        if any(row["told"] and row["noticed_at"] <= now - _KEPT for row in rows):
+            self._store.write(
+                "DELETE FROM missing WHERE room = ? AND told AND noticed_at <= ?", self._room.id, now - _KEPT
+            )
 
     def _tell(self, sender: PeerId, count: int, *, away: bool) -> None:
         who = self._roster.person(sender)
@@ -149,3 +162,7 @@ class Gaps:
             what = f"{messages} of {who.label} did not arrive"
             event = Event(self._room.name, EventKind.GAP, what, who=who, count=count)
         self._emit(Show(event))
+
+
+def _key(row: sqlite3.Row) -> _Key:
+    return (row["sender"], row["stream"], row["counter"])

@@ -14,7 +14,7 @@ from typing import Final
 from peer.core.alarms import AlarmKind
 from peer.core.commands import Emit, Show
 from peer.core.events import Event, EventKind, Message, Reading
-from peer.core.gaps import ASIDES, Gaps
+from peer.core.gaps import ASIDES, GRACE, Gaps
 from peer.core.opening import Arrival, Opened, Opener, Wait
 from peer.core.outbox import Outbox
 from peer.core.patience import Patience, Settled
@@ -54,6 +54,8 @@ class Inbox:
         self._waiting: list[Arrival] = []
         self._handled: dict[tuple[bytes, bytes], tuple[int, bytes]] = {}
         """When each message was taken, and under which incarnation of the relay."""
+        self._unread: dict[tuple[bytes, bytes], int] = {}
+        """When each message that could not be read was told."""
         self._forgot_at = 0
         self._incarnation = b""
         self._patience: Patience[PeerId] = Patience()
@@ -78,7 +80,7 @@ class Inbox:
         self._incarnation, self._retention = incarnation, min(retention, limits.RETENTION_CAP)
         if self._started is None:
             self._started = now
-        self.gaps.connected(away=away)
+        self.gaps.connected(now, away=away)
 
     def attached(self, now: int) -> None:
         """Take up what waited when the last connection ended; what is missing from now on is a gap."""
@@ -89,6 +91,10 @@ class Inbox:
             self._give_up(waiting, now)
         for waiting in self._waiting:
             self._want(waiting)
+        if self._reading is Reading.UNSHOWN:
+            self._tell_gaps(
+                now
+            )  # it may end now: what an earlier one noticed, and is not retained, is told by this one
 
     # -- the way of a message -----------------------------------------------------------------------------------------
 
@@ -277,14 +283,19 @@ class Inbox:
         self.retry(("chain", chain), now)
 
     def _missed(self, message: ev.Message, reason: str, now: int) -> None:
-        """Tell once that a message came which cannot be read."""
+        """Tell once that a message came which cannot be read: one that another process has read is not missed."""
         if self._reading is Reading.NOTHING:
             return
+        stream = _UNREAD + message.id
         new = self._store.write(
             "INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?, 0, 0, ?, 1)",
-            *(self._room.id, message.sender, message.id, _UNREAD + message.id, now),
+            *(self._room.id, message.sender, message.id, stream, now),
         )
-        if new:
+        sql = "SELECT 1 FROM seen WHERE room = ? AND sender = ? AND message = ? AND stream = ? AND seen_at >= ?"
+        row = self._store.row(sql, self._room.id, message.sender, message.id, stream, self._started or 0)
+        first = (message.sender, message.id) not in self._unread
+        self._unread[message.sender, message.id] = now
+        if new or (row is not None and first):
             who = self._roster.person(PeerId(message.sender))
             what = f"a message of {who.label} can't be read ({reason})"
             self._emit(Show(Event(self._room.name, EventKind.MISSED, what, who=who, count=1, reason=reason)))
@@ -339,6 +350,7 @@ class Inbox:
         if not 0 <= now - self._forgot_at < _FORGET:
             self._forgot_at = now
             self._handled = {key: at for key, at in self._handled.items() if now - at[0] < 2 * limits.RETENTION_CAP}
+            self._unread = {key: at for key, at in self._unread.items() if now - at < 2 * limits.RETENTION_CAP}
         self._ask_for_chains(now, attached_since)
         self._settled.passes(attached, self._roster.anchor.index)
         ahead = self._patience.passes(attached, (PeerId(w.message.sender) for w in self._waiting if self._is_ahead(w)))
@@ -352,7 +364,11 @@ class Inbox:
             )
         ):
             self._give_up(waiting, now)
-        self.gaps.tell(now, attached_since, {waiting.message.sender for waiting in self._waiting})
+        if now - attached_since >= GRACE:
+            self._tell_gaps(now)
+
+    def _tell_gaps(self, now: int) -> None:
+        self.gaps.tell(now, {waiting.message.sender for waiting in self._waiting})
 
     def _is_ahead(self, waiting: Arrival) -> bool:
         """Say whether a message waits for statements that the relay should have shown before it."""

@@ -157,6 +157,9 @@ class Outbox:
         self._awaited.pop(message, None)
         if pending := self._pending.pop(message, None):
             self._mark_given_up(pending)
+            if pending.to is None and self._chain is not None and pending.bound == self._chain.id:
+                # its counter is a hole, and no message may come after one: the next chain says how many there were
+                self._end_chain()
 
     def _fail(self, pending: Pending, error: BackchannelError) -> None:
         self.give_up(pending.id)
@@ -179,7 +182,7 @@ class Outbox:
     def attached(self, incarnation: bytes, now: int) -> None:
         """Send what is pending; a chain does not outlive the incarnation of the relay that it was made under."""
         if incarnation != self._incarnation:
-            self._end_chain(now)
+            self._end_chain()
         self._incarnation = incarnation
         self._attached = True
         self.flush(now)
@@ -198,7 +201,7 @@ class Outbox:
     def tick(self, now: int) -> None:
         """Let overdue keys and plaintext die, and send what became due."""
         if self._chain is not None and self._chain.spent(now):
-            self._end_chain(now)
+            self._end_chain(spent=True)
         for pending in list(self._pending.values()):
             if not 0 <= now - pending.made_at <= limits.UNSENT:
                 self._fail(pending, TimedOut("the relay did not take it"))
@@ -260,7 +263,7 @@ class Outbox:
             raise UnknownRoom
         chain = self._chain
         if chain is None or chain.spent(now) or chain.made_at < membership.last_departure:
-            self._end_chain(now)
+            self._end_chain(spent=chain is not None and chain.spent(now))
             self._named = self._before()
             chain = self._chain = SendingChain(self._room.id, self._roster.me, membership.index, now, self._named)
         return chain
@@ -284,10 +287,10 @@ class Outbox:
         )
         return (ChainId(row["chain"]), row["count"]) if row else NOTHING
 
-    def _end_chain(self, now: int) -> None:
+    def _end_chain(self, *, spent: bool = False) -> None:
         if self._chain is not None:
             self._former = self._chain.id
-            if self._chain.spent(now):
+            if spent:
                 # nothing makes an honest relay refuse what is on its way; another may own up to it only later
                 for pending in self._pending.values():
                     if pending.out and pending.bound == self._chain.id:

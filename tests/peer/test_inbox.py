@@ -319,6 +319,76 @@ def test_what_a_relay_lost_when_it_was_killed_is_missed_and_not_a_gap(company):
     assert c.bob.notes() == ["missed alice 2 away"]
 
 
+def withheld_from_bob(c):
+    """Let the relay withhold a room message and an aside from every process of Bob's, for good."""
+    c.alice.says("one")
+    c.alice.whispers("bob", "one")
+    before = c.bob.core._cursors
+    drop(c.world, c.bob, lambda d: isinstance(d, ev.Message) and d.number == before[d.direct] + 1)
+    c.alice.says("two")
+    c.alice.whispers("bob", "two")
+    c.alice.says("three")
+    c.alice.whispers("bob", "three")
+
+
+def test_every_process_that_was_there_tells_what_is_missing_and_none_that_came_later(on_disk):
+    c = on_disk
+    second = c.bob.starts(Reading.LIVE)
+    withheld_from_bob(c)
+    c.world.passes(10_000)
+    assert c.bob.notes() == second.notes() == ["gap alice 2"]
+    for reading in (Reading.LIVE, Reading.BACKLOG, Reading.UNSHOWN):
+        later = c.bob.starts(reading)
+        c.world.passes(10_000)
+        assert later.notes() == []
+    c.world.passes(2 * limits.RETENTION_CAP)
+    assert c.bob.notes() == second.notes() == later.notes() == []
+    assert c.bob.store.rows("SELECT * FROM missing") == []
+
+
+@pytest.mark.parametrize("reading", [Reading.UNSHOWN, Reading.LIVE])
+def test_what_no_process_was_there_to_tell_the_next_one_tells(on_disk, reading):
+    """A ``poll``, too, which ends before a gap is old enough to be told."""
+    c = on_disk
+    withheld_from_bob(c)
+    c.bob.process.dies()
+    c.world.passes(10_000)
+    process = c.bob.starts(reading)
+    if reading is Reading.LIVE:
+        c.world.passes(10_000)
+    assert process.notes() == ["gap alice 2"]
+
+
+def test_what_one_process_got_is_missing_to_none(on_disk):
+    """The relay withholds from one connection what it delivers to the other: it is shown, and told by nobody."""
+    c = on_disk
+    second = c.bob.starts(Reading.LIVE)
+    c.alice.says("one")
+    c.world.tamper = lambda process, d: [] if process is second and isinstance(d, ev.Message) else [d]
+    c.alice.says("two")
+    c.world.tamper = None
+    c.alice.says("three")
+    c.world.passes(10_000)
+    assert c.bob.hears() == ["alice: one", "alice: two", "alice: three"]
+    assert second.hears() == ["alice: one", "alice: three"]
+    assert c.bob.notes() == second.notes() == []
+
+
+def test_every_process_tells_what_it_cannot_read(on_disk):
+    c = on_disk
+    second = c.bob.starts(Reading.LIVE)
+    c.alice.says("one")
+    c.world.tamper = lambda process, d: (
+        [replace(d, body=d.body[:-1])] if process.person is c.bob and isinstance(d, ev.Message) else [d]
+    )
+    c.alice.says("two")
+    c.world.tamper = None
+    assert c.bob.notes() == second.notes() == ["missed alice 1 cannot-open"]
+    third = c.bob.starts(Reading.LIVE)
+    c.world.passes(10_000)
+    assert third.notes() == []
+
+
 def test_no_gap_is_told_while_a_message_waits_for_something(company):
     c = company
     c.alice.whispers("bob", "zero")
@@ -364,7 +434,7 @@ def test_no_gap_is_told_while_disconnected(on_disk):
     assert c.bob.notes() == ["reordered alice"]
 
 
-def test_counters_far_ahead_are_told_at_once_and_cost_nothing(company):
+def test_counters_far_ahead_are_told_as_one_and_cost_nothing(company):
     """Attack 13."""
     c = company
     c.alice.whispers("bob", "one")
@@ -373,6 +443,7 @@ def test_counters_far_ahead_are_told_at_once_and_cost_nothing(company):
     c.alice.whispers("bob", "hi")
     assert time.process_time() - before < 0.5
     assert c.bob.hears() == ["alice whispers: one", "alice whispers: hi"]
+    c.world.passes(6_000)
     assert c.bob.notes() == [f"gap alice {(1 << 53) - 11}"]
 
 

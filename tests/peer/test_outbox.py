@@ -486,7 +486,7 @@ def test_a_process_that_sends_one_message_answers_nobody_and_publishes_nothing(c
 
 
 def test_the_previous_count_counts_up_to_the_last_message_that_the_relay_took():
-    """One that the relay refused is not among the missing of the next chain, and hides none after it."""
+    """One that the relay refused is not among the missing, and hides none after it: "two" alone is lost."""
     world = World()
     alice = world.create("alice")
     (bob,) = world.join("bob")
@@ -508,7 +508,40 @@ def test_the_previous_count_counts_up_to_the_last_message_that_the_relay_took():
     alice.says("three")
     world.passes(10_000)
     assert bob.hears() == ["alice: zero", "alice: three"]
-    assert bob.notes() == ["gap alice 2"]
+    assert bob.notes() == ["gap alice 1"]
+
+
+def test_what_the_relay_refused_is_a_gap_to_nobody():
+    """No message comes on a chain after one that was refused: the next chain says how many were taken."""
+    world = World(posts_per_s=1, posts_burst=20)
+    alice = world.create("alice")
+    (bob,) = world.join("bob")
+    taken = 0
+    while not isinstance(alice.state(alice.says("hi")), RateLimited):
+        taken += 1
+    for _ in range(3):
+        world.passes(5_000)
+        assert alice.state(alice.says("hi again")) is State.RELAYED
+        while not isinstance(alice.state(alice.says("and again")), RateLimited):
+            taken += 1
+    world.passes(60_000)
+    assert len(bob.hears()) == taken + 3
+    assert bob.notes() == []
+
+
+def test_what_its_sender_waited_for_no_longer_is_a_gap_to_nobody(company):
+    """A line of a chat that timed out while the wire was dead, and the next one when it is back."""
+    c = company
+    c.alice.says("one")
+    c.alice.process.holds_out = True
+    message = c.alice.says("two")
+    c.alice.core.outbox.give_up(message)
+    c.alice.says("three")
+    with c.alice.process.away():
+        pass
+    c.world.passes(10_000)
+    assert c.bob.hears() == ["alice: one", "alice: three"]
+    assert c.bob.notes() == []
 
 
 def test_a_send_that_waits_for_the_receipt_gets_it_though_the_log_grew(company):
