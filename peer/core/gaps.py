@@ -23,8 +23,8 @@ ASIDES: Final = b""
 """The stream of a sender's asides; a chain's id is the stream of its room messages."""
 GRACE: Final = 5 * limits.SECOND
 """Two processes of a sender may post in another order than they took their counters."""
-_JUMP: Final = 256
-"""More than this many at once are one row, and never looked for."""
+_JUMP: Final = limits.CHAIN_MESSAGES
+"""More than this many at once are one row, and never looked for; all of a chain may still be on its way."""
 _MISSING: Final = 1_024
 """Of a sender with more than this many missing, further ones are one row: a liar makes nobody search for more."""
 _KEPT: Final = limits.RETENTION_CAP

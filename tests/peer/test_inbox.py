@@ -272,6 +272,21 @@ def test_the_loss_of_a_chains_last_messages_shows_with_the_next_chain(company):
     assert c.bob.notes() == ["gap alice 2"]
 
 
+def test_a_long_chain_that_ended_while_one_was_away_is_no_gap(company):
+    """The next chain's key, an aside, comes before all that was said on the chain before it."""
+    c = company
+    c.alice.says("one")
+    with c.bob.process.away():
+        said = [f"{number}" for number in range(400)]
+        for text in said:
+            c.alice.says(text)
+        c.alice.kicks("chuck")
+        c.alice.says("the end")
+    c.world.passes(10_000)
+    assert c.bob.hears() == ["alice: one", *(f"alice: {text} (late)" for text in said), "alice: the end"]
+    assert c.bob.notes() == []
+
+
 def test_what_came_and_went_while_one_was_away_is_missed_and_not_a_gap(company):
     """Also when the first message after it comes only later."""
     c = company
