@@ -82,8 +82,15 @@ def one_counter() -> None:
     Outbox._take_counter = counted
 
 
+def forged_hello() -> None:
+    """Let a peer sign HELLO for another connection than its own."""
+    from peer import connection
+
+    connection.hello_content = lambda relay, _: relay + bytes(32)
+
+
 CHANGES: dict[str, Callable[[], None]] = {
-    change.__name__: change for change in (frames, signatures, one_number, one_counter)
+    change.__name__: change for change in (frames, signatures, one_number, one_counter, forged_hello)
 }
 
 

@@ -184,13 +184,15 @@ class Crowd:
         self._open(self.booths[who].names)
         self.waits(lambda: self.ledger.ears[who].lives > lives)
 
-    def balances(self, *, whole: bool = False, patience: float = PATIENCE) -> None:
-        """End all talk, let everybody say a last word to everybody, and hold the ledger to account.
+    def balances(
+        self, *, whole: bool = False, patience: float = PATIENCE, speakers: Iterable[str] | None = None
+    ) -> None:
+        """End all talk, let everybody (or ``speakers``) say a last word to everybody, and hold the ledger to account.
 
         Who lost the end of what was said learns of it by the next message: that is what the last words are for.
         """
         self.hush()
-        for who in self.names:
+        for who in speakers or self.names:
             for to in (None, *self.names):
                 if to != who:
                     self.booths[who].orders("say", who, to=to, tag="last")

@@ -3,7 +3,8 @@
 A message is known by its speaker and its number. It is accounted for, at each of its addressees, if that one heard it
 exactly once, or its speaker was told that it was lost, or the addressee was told of as many messages of that speaker
 that did not come (a gap, or missed). Hearing twice, out of order, or what was for somebody else is never right, and
-neither is an alarm: all of them are honest here. Who was killed and comes back may hear again what it was just
+neither is an alarm: all of them are honest here. (Who is not in the ledger is not; what it says counts for nothing.)
+Who was killed and comes back may hear again what it was just
 hearing: nobody can say whether it was shown.
 """
 
@@ -69,6 +70,10 @@ class Ledger:
             case "fate", number, fate, waited:
                 self.said[who, number].fate = fate
                 self.said[who, number].waited = waited
+            case "heard", speaker, *_ if speaker not in self.ears:
+                pass
+            case "told", "gap" | "missed", speaker, *_ if speaker not in self.ears:
+                pass
             case "heard", speaker, number, direct, took:
                 self.ears[who].heard.append((self.ears[who].lives, speaker, number, direct))
                 self.ears[who].took[speaker, number] = took
