@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SERVERS, default=list(SERVERS), help="these servers")
     parser.add_argument("--work", nargs="+", choices=WORKS, default=list(WORKS), help="these works")
     parser.add_argument("--burst", nargs="+", type=int, help="messages written at once, in place of each work's own")
-    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=1.0, help="how long a work is measured (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a minute or two: the main works, once")
     options = parser.parse_args()

@@ -1,6 +1,6 @@
 """``python -m bench.peer``: what peers do, from a sealed aside to a whole command, seen from outside.
 
-Cryptography is timed in this process, over and over; commands as a shell sees them, from start to end, beside the least
+Cryptography is timed in this process, as CPU time; commands as a shell sees them, from start to end, beside the least
 that a click program can take, round after round, so that whatever else the machine does falls on all of them.
 """
 
@@ -136,10 +136,10 @@ def _each(action: Callable[[], object], rounds: int) -> Spread:
 
 
 def _once(action: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(REPEATED):
         action()
-    return (time.perf_counter() - began) / REPEATED
+    return (time.process_time() - began) / REPEATED
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from bench.works import Work
 
 MARK: Final = b"~bench>~"
-PATIENCE: Final = 60.0
+PATIENCE: Final = 30.0
 """Seconds after which something that does not come is given up."""
 
 

@@ -89,10 +89,11 @@ class JetStream(Nats):
     def _stream(self, name: str, receivers: int, body: bytes, most: int) -> Group:
         subject = f"kept.{name}"
         (link,) = self.each(self.greeted, 1)
-        _subscribed(link, "answers.*")
+        _subscribed(link, f"answers.{name}")
         _ask(
             link,
             f"$JS.API.STREAM.CREATE.{name}",
+            f"answers.{name}",
             name=name,
             subjects=[subject],
             storage="memory",
@@ -112,22 +113,23 @@ class JetStream(Nats):
                 "ack_policy": self.policy,
                 "filter_subject": subject,
             }
-            _ask(link, f"$JS.API.CONSUMER.DURABLE.CREATE.{name}.member{number}", stream_name=name, config=config)
-        return Group(link.begin(), members, self._kept(subject, body), acknowledged=True)
+            create = f"$JS.API.CONSUMER.DURABLE.CREATE.{name}.member{number}"
+            _ask(link, create, f"answers.{name}", stream_name=name, config=config)
+        return Group(link.begin(), members, self._kept(subject, f"answers.{name}", body), acknowledged=True)
 
     def subscribed_to_own(self, name: str, count: int) -> list[TlsLink]:
         """Return so many links, each of which gets what is said to it alone."""
         links = self.each(self.greeted, count)
         return [_subscribed(link, f"to.{name}.{number}").begin() for number, link in enumerate(links)]
 
-    def _kept(self, subject: str, body: bytes) -> Callable[[int], bytes]:
+    def _kept(self, subject: str, answers: str, body: bytes) -> Callable[[int], bytes]:
         """Return what encodes a burst of publications, each with an id of its own and an inbox for its answer."""
 
         def messages(count: int) -> Iterator[bytes]:
             for _ in range(count):
                 header = b"NATS/1.0\r\nNats-Msg-Id: %032x\r\n\r\n" % next(self._ids)
                 sizes = (len(header), len(header) + len(body))
-                yield b"HPUB %s answers.1 %d %d\r\n%s%s\r\n" % (subject.encode(), *sizes, header, body)
+                yield b"HPUB %s %s %d %d\r\n%s%s\r\n" % (subject.encode(), answers.encode(), *sizes, header, body)
 
         return lambda count: b"".join(messages(count))
 
@@ -150,9 +152,9 @@ def _subscribed(link: TlsLink, subject: str) -> TlsLink:
     return link
 
 
-def _ask(link: TlsLink, subject: str, **request: object) -> None:
+def _ask(link: TlsLink, subject: str, answers: str, **request: object) -> None:
     """Ask JetStream for something and wait until it is done."""
     said = json.dumps(request).encode()
-    link.say(b"PUB %s answers.0 %d\r\n%s\r\n" % (subject.encode(), len(said), said))
+    link.say(b"PUB %s %s %d\r\n%s\r\n" % (subject.encode(), answers.encode(), len(said), said))
     heard = link.hear(b'"did_create"', b'"created"', b'"error"')
     assert b'"error"' not in heard, heard
