@@ -354,7 +354,7 @@ DELIVERIES: Final[dict[int, type[Delivery]]] = {
 
 
 def decode_requests(frame: bytes) -> Iterator[Request]:
-    """Yield the requests of a frame of at most 1 MiB.
+    """Yield the requests of a frame of at most 256 KiB.
 
     Raise ``Malformed`` or ``TooLarge`` at the first that is not one, after having yielded what stood before it.
     """

@@ -380,6 +380,13 @@ class TooManyStatements(Limit):
     sentence = "Too many statements were made in that room."
 
 
+class TooManyCards(Limit):
+    """The relay has no memory left for the cards of that room."""
+
+    code = "limit-cards"
+    sentence = "The relay has no memory left for your key in that room: try again later."
+
+
 # -- what a person must decide about ----------------------------------------------------------------------------------
 
 

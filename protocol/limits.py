@@ -18,7 +18,7 @@ TEXT: Final = 64 * 1024
 """A text, in UTF-8."""
 ENVELOPE: Final = 96 * 1024
 """One envelope, whole."""
-FRAME: Final = 1024 * 1024
+FRAME: Final = 256 * 1024
 """One ZeroMQ message: one or more envelopes."""
 FRAME_ENVELOPES: Final = 4_096
 """Envelopes in one frame."""
@@ -96,14 +96,18 @@ class RelayLimits:
 
     retention_s: int = 600
     idle_close_s: int = 6 * 3600
-    connections: int = 4_096
+    connections: int = 1_024
     connections_per_identity: int = 16
-    connections_per_address: int = 1_024
+    connections_per_address: int = 256
+    rooms_per_connection: int = 128
+    """Rooms that one connection is attached to."""
     rooms: int = 1_024
     rooms_per_founder: int = 64
     members: int = 2_048
     statements: int = 32_768
     """Of a room's log; restrictions fit up to twice, and what the founder says up to three times as many."""
+    bytes_of_rooms: int = 512 * 1024 * 1024
+    """Logs, cards and what else makes up the rooms. Half of it is shared out evenly, half is for who comes first."""
     bytes_gathered: int = 128 * 1024 * 1024
     """Of logs that are brought back and have not opened their rooms yet."""
     bytes_per_sender: int = 8 * 1024 * 1024

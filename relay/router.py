@@ -38,7 +38,7 @@ log = logging.getLogger("relay")
 
 DRAIN: Final = 1_000
 """Frames taken from the socket before the core has its turn, at most; likewise ``DRAIN_BYTES``."""
-DRAIN_BYTES: Final = limits.FRAME
+DRAIN_BYTES: Final = 1024 * 1024
 HIGH_WATER: Final = 128
 """Frames that wait for one slow connection inside libzmq; whatever is more waits in the core, in retention."""
 CURVE_OVERHEAD: Final = 1_024

@@ -21,7 +21,7 @@ import protocol
 from bench.loads.link import MARK, PATIENCE, Group, WentWrong
 from bench.servers import Running
 from bench.works import Work
-from protocol import card, chain, content, envelope, names, seal, statement
+from protocol import card, chain, content, envelope, limits, names, seal, statement
 from protocol.address import HostPort
 from protocol.base32 import from_base32
 from protocol.envelope import Delivery, Kind
@@ -53,6 +53,8 @@ class Member:
         self._socket.connect(endpoint)
         self._fd = int(self._socket.getsockopt(zmq.FD))
         self._receive: Any = MethodType(zmq.backend.Socket.recv, self._socket)
+        self.post = limits.FRAME
+        """How long its posts are: a frame holds whole ones."""
         signature = self.identity.sign(Label.HELLO, hello_content(relay, z85.decode(public)))
         self.request(envelope.Hello, protocol.VERSION, self.identity.public, signature)
 
@@ -91,7 +93,9 @@ class Member:
         return self._fd
 
     def send(self, data: bytes) -> None:
-        self._socket.send(data)
+        step = limits.FRAME // self.post * self.post
+        for place in range(0, len(data), step):
+            self._socket.send(data[place : place + step])
 
     def flush(self) -> bool:
         return True  # libzmq queues without bound
@@ -205,6 +209,7 @@ class Backchannel:
 def _posts(sender: Member, room: RoomId, to: PeerId | None, place: Anchor, body: bytes) -> Callable[[int], bytes]:
     """Return what encodes a burst of posts that differ in their ids alone."""
     mark = b"an id: 16 bytes."
+    sender.post = len(envelope.Post(mark, room, to, place.index, envelope.Flag.NONE, body).encode())
     before, after = envelope.Post(mark, room, to, place.index, envelope.Flag.NONE, body).encode().split(mark)
 
     def ids(count: int) -> Iterator[bytes]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 RETRY: Final = 20
 """How long (ms) a connection whose pipe was full is left alone."""
-CATCHING_UP: Final = 2 * limits.FRAME
+CATCHING_UP: Final = 2 * 1024 * 1024
 """How many bytes a turn may take to bring those who are behind nearer: so many that they catch up under load."""
 SWEEP: Final = limits.SECOND
 """How often what has been kept for its life is dropped."""

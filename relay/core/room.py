@@ -32,6 +32,10 @@ _AROUND: Final = 128
 _STATEMENT: Final = int(Kind.STATEMENT)
 LOOKS: Final = 64
 """Kept messages that are looked at in one piece of work."""
+EMPTY: Final = 6 * 1024
+"""What a room costs beside its log and cards, roughly."""
+STATEMENT: Final = 1_200
+"""What a statement costs beside its bytes, roughly, with what there is of a member whom it admits."""
 _NOTHING: Final = Stream((0,), 0)
 
 
@@ -51,6 +55,9 @@ class Room:
         self.newest_admission = max((member.since for member in membership.members.values()), default=0)
         self.idle_since: int | None = now
         """Since when (ms) nobody has been attached."""
+        self.weighed = 0
+        """The size that ``rooms`` has counted."""
+        self._log_size = EMPTY + log_size(membership)
         self._loud = loud
         self.broadcast = Broadcast(self.place())
 
@@ -99,6 +106,7 @@ class Room:
         """
         self._make_room(len(raw) + _AROUND)
         statement = self.membership.apply(raw)
+        self._log_size += len(raw) + STATEMENT
         index = self.membership.index
         self.broadcast.add(self.statement(index))
         match statement:
@@ -113,10 +121,10 @@ class Room:
                     self._end_attachments(peer, RoomClosed.code, now)
         return statement
 
-    def publish(self, card: Card, now: int) -> None:
-        """Take a verified card of a member and show it; raise ``OlderCard`` or ``CardConflict``."""
+    def publish(self, card: Card, now: int, *, more: bool) -> None:
+        """Take a verified card of a member and show it; raise ``OlderCard``, ``CardConflict`` or ``TooManyCards``."""
         self._make_room(len(card.raw) + _AROUND)
-        if self.roster.publish(card, now):
+        if self.roster.publish(card, now, more=more):
             self.broadcast.add(envelope.Card(self.id, card.raw).encode())
 
     def say(self, message: bytes, index: int) -> None:
@@ -175,6 +183,11 @@ class Room:
 
     # -- size ---------------------------------------------------------------------------------------------------------
 
+    @property
+    def size(self) -> int:
+        """The bytes that the room costs, without what is retained."""
+        return self._log_size + self.roster.size
+
     def retained(self) -> tuple[int, int]:
         """Return how many messages are kept, asides among them, and their bytes."""
         streams = (self.stream, *self._asides.values())
@@ -190,3 +203,8 @@ class Room:
             while not (left := stream.expire(now, left)):
                 yield
                 left = LOOKS
+
+
+def log_size(membership: Membership) -> int:
+    """Return the bytes that a log costs."""
+    return sum(map(len, membership.log)) + membership.index * STATEMENT

@@ -36,7 +36,8 @@ from relay.core.attachment import Attachment
 from relay.core.budget import Budgets
 from relay.core.place import Place
 from relay.core.revival import Candidate, Choice, Revival, choose, unknown_restrictions
-from relay.core.room import Room
+from relay.core.room import EMPTY, STATEMENT, Room, log_size
+from relay.core.roster import cost
 from relay.core.session import LogFetch
 from relay.core.way import Way
 
@@ -62,6 +63,8 @@ class Rooms:
         self._revival = Revival(now + limits.REVIVAL, bounds.statements * 3 + 1, bounds.rooms, bounds.bytes_gathered)
         self.forgotten = 0
         """How many rooms were forgotten: each may come back with an older log, as after a restart."""
+        self.size = 0
+        """The bytes that all rooms cost, without what is retained."""
         self.founders: Container[PeerId] | None = None
         """Whose rooms are opened; None is everybody's."""
         self.loud: dict[RoomId, Room] = {}
@@ -78,9 +81,8 @@ class Rooms:
         if room is None:
             self._found(peer, request, now)
         elif not room.membership.knows(request.statement):
-            self._check_submission(room.membership, peer, request.statement, now)
-            room.append(request.statement, now)
-            self._counts.statements += 1
+            self._check_submission(room, peer, request.statement, now)
+            self._append(room, request.statement, now)
 
     def publish(self, peer: PeerId, request: envelope.Publish, now: int) -> None:
         """Show a member's card to the room."""
@@ -89,7 +91,8 @@ class Rooms:
         card = Card.decode(request.card, room=room.id, now=now + self.offset)
         if card.owner not in room.membership.members:
             raise NotMember
-        room.publish(card, now)
+        room.publish(card, now, more=self._has_memory(room.size, cost(card)))
+        self._weigh(room)
 
     def way(self, peer: PeerId, post: envelope.Post, now: int) -> Way:
         """Return the way of a post of ``peer``, and of others to the same place; raise what refuses them all."""
@@ -105,6 +108,8 @@ class Rooms:
         former = session.attachments.get(room.id)
         if former:
             room.detach(former, now)
+        elif len(session.attachments) >= self._limits.rooms_per_connection:
+            raise TooManyRooms
         aside = room.asides_of(peer).number
         place = Place(
             log=_known_place(room.membership, request),
@@ -164,13 +169,12 @@ class Rooms:
             raise BadStatement
         if statement.signer != peer:
             raise NotAllowed
-        self._check_capacity(peer)
-        self._add(Membership(request.statement), now)
+        self._open_room(Membership(request.statement), now)
         self._counts.rooms_founded += 1
 
-    def _check_submission(self, membership: Membership, peer: PeerId, raw: bytes, now: int) -> None:
+    def _check_submission(self, room: Room, peer: PeerId, raw: bytes, now: int) -> None:
         """Refuse what the fold admits and the relay does not: an invite's time, and how full a room may be."""
-        statement = st.decode(raw)
+        membership, statement = room.membership, st.decode(raw)
         if isinstance(statement, st.Admit):
             if statement.signer != peer:
                 raise NotAllowed
@@ -179,16 +183,17 @@ class Rooms:
                 raise InviteExpired
             if len(membership.members) >= self._limits.members and peer not in membership.banned:
                 raise TooManyMembers
-        self._check_size(membership, statement)
+        self._check_size(room, raw, statement)
 
-    def _check_size(self, membership: Membership, statement: st.Statement) -> None:
+    def _check_size(self, room: Room, raw: bytes, statement: st.Statement) -> None:
         """Refuse what the log is too long for: restrictions fit for longer, and what the founder says for longest."""
         most = self._limits.statements
-        if statement.signer == membership.founder:
+        if statement.signer == room.membership.founder:
             most *= 3
         elif st.is_restriction(statement):
             most *= 2  # an admin who floods the log with removals can't keep the founder from ending that
-        if membership.index >= most and not isinstance(statement, st.Close):
+        fits = room.membership.index < most and self._has_memory(room.size, len(raw) + STATEMENT)
+        if not fits and not isinstance(statement, st.Close):
             raise TooManyStatements
 
     # -- opening and forgetting -----------------------------------------------------------------------------------
@@ -211,6 +216,7 @@ class Rooms:
         self._revival.sweep(self._now, connected)
         for room in tuple(self._rooms.values()):
             yield from room.expire(self._now)
+            self._weigh(room)
             yield
             if room.idle_since is not None and self._now - room.idle_since >= self._limits.idle_close_s * limits.SECOND:
                 self._forget(room)
@@ -236,11 +242,10 @@ class Rooms:
     def _open_chosen(self, choice: Choice) -> None:
         if choice.membership:
             try:
-                self._check_capacity(choice.membership.founder)
+                self._open_room(choice.membership, self._now)
             except BackchannelError as reason:
                 choice.refused += [(candidate, reason) for candidate in choice.accepted]
             else:
-                self._add(choice.membership, self._now)
                 self._counts.rooms_restored += 1
                 for candidate in choice.accepted:
                     candidate.session.accept(candidate.request)
@@ -267,32 +272,52 @@ class Rooms:
             try:
                 statement = st.decode(raw)
                 if st.is_restriction(statement):
-                    self._check_size(room.membership, statement)
-                    room.append(raw, self._now)
-                    self._counts.statements += 1
+                    self._check_size(room, raw, statement)
+                    self._append(room, raw, self._now)
             except BackchannelError:  # what the rules do not admit now is left out
                 continue
         candidate.session.accept(candidate.request)
 
-    def _check_capacity(self, founder: PeerId) -> None:
+    def _open_room(self, membership: Membership, now: int) -> None:
+        founder = membership.founder
         if self.founders is not None and founder not in self.founders:
             raise MayNotFound
         if len(self._rooms) >= self._limits.rooms or self._founders[founder] >= self._limits.rooms_per_founder:
             raise TooManyRooms
-
-    def _add(self, membership: Membership, now: int) -> None:
-        self._rooms[membership.room] = Room(membership, self._limits, self.loud, now)
-        self._founders[membership.founder] += 1
+        if not self._has_memory(0, EMPTY + log_size(membership)):
+            raise TooManyRooms
+        room = self._rooms[membership.room] = Room(membership, self._limits, self.loud, now)
+        self._weigh(room)
+        self._founders[founder] += 1
         self._counts.statements += membership.index
+
+    def _append(self, room: Room, raw: bytes, now: int) -> None:
+        room.append(raw, now)
+        self._weigh(room)
+        self._counts.statements += 1
 
     def _forget(self, room: Room) -> None:
         del self._rooms[room.id]
+        self.size -= room.weighed
         self.loud.pop(room.id, None)
         self.forgotten += 1
         self._counts.rooms_forgotten += 1
         self._founders[room.membership.founder] -= 1
         if not self._founders[room.membership.founder]:
             del self._founders[room.membership.founder]
+
+    def _has_memory(self, size: int, more: int) -> bool:
+        """Say whether a room of ``size`` bytes may have so many more.
+
+        Half of the memory is for whoever comes first. Of the other half each room has an equal share, so that nobody
+        who fills the first keeps others from removing a member or showing a new key.
+        """
+        half = self._limits.bytes_of_rooms // 2
+        return self.size + more <= half or size + more <= half // self._limits.rooms
+
+    def _weigh(self, room: Room) -> None:
+        self.size += room.size - room.weighed
+        room.weighed = room.size
 
     def everything(self) -> Collection[Room]:
         """Return all open rooms, to be counted."""

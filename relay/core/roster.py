@@ -11,40 +11,62 @@ from collections.abc import Iterator
 from typing import Final
 
 from protocol.card import Card, check_newer
+from protocol.errors import TooManyCards
 from protocol.ids import PeerId
 
-SUPERSEDED: Final = 16
+CARD: Final = 700
+"""What a card costs beside its bytes, roughly."""
+SUPERSEDED: Final = 6
 """A member's superseded cards kept at most; honest ones rotate twice in the time that a card is kept."""
+
+
+def cost(card: Card) -> int:
+    """Return the bytes that holding a card costs."""
+    return len(card.raw) + CARD
 
 
 class Roster:
     """See the module's text; ``life`` (ms) is how long a superseded card is kept."""
 
-    __slots__ = ("_life", "_newest", "_superseded", "revision")
+    __slots__ = ("_life", "_newest", "_superseded", "revision", "size")
 
     def __init__(self, life: int) -> None:
         self._life = life
         self.revision = 0
+        self.size = 0
+        """The bytes that all cards cost."""
         self._newest: dict[PeerId, tuple[int, Card]] = {}
         """Revision and card; the dict's order is that of the revisions."""
         self._superseded: dict[PeerId, deque[tuple[int, Card]]] = {}
         """Until when (ms), and which."""
 
-    def publish(self, card: Card, now: int) -> bool:
-        """Take a verified card; say False if it is the one held. Raise ``OlderCard`` or ``CardConflict``."""
+    def publish(self, card: Card, now: int, *, more: bool = True) -> bool:
+        """Take a verified card; say False if it is the one held. Raise ``OlderCard`` or ``CardConflict``.
+
+        Without ``more`` memory it takes the place of the one before, which is not kept then, or is refused with
+        ``TooManyCards``.
+        """
         held = self._newest.get(card.owner)
         if not check_newer(card, held[1] if held else None):
             return False
-        self.withdraw(card.owner, now)
+        if more:
+            self.withdraw(card.owner, now)
+        elif held:
+            self.size -= cost(self._newest.pop(card.owner)[1])
+        else:
+            raise TooManyCards
         self.revision += 1
         self._newest[card.owner] = (self.revision, card)
+        self.size += cost(card)
         return True
 
     def withdraw(self, owner: PeerId, now: int) -> None:
         """Count the newest card of ``owner`` among the superseded: there is a newer one, or it left."""
         held = self._newest.pop(owner, None)
         if held:
-            old = self._superseded.setdefault(owner, deque(maxlen=SUPERSEDED))
+            old = self._superseded.setdefault(owner, deque())
+            if len(old) == SUPERSEDED:
+                self.size -= cost(old.popleft()[1])
             old.append((now + self._life, held[1]))
 
     def find(self, owner: PeerId, generation: int) -> Card | None:
@@ -69,6 +91,6 @@ class Roster:
         """Drop superseded cards whose time has come."""
         for owner, old in tuple(self._superseded.items()):
             while old and old[0][0] <= now:
-                old.popleft()
+                self.size -= cost(old.popleft()[1])
             if not old:
                 del self._superseded[owner]

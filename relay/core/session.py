@@ -25,7 +25,7 @@ Connection: TypeAlias = bytes
 """The router's name for a connection: opaque here, and never sent to anyone."""
 
 _ACCEPTED: Final = int(envelope.Kind.ACCEPTED)
-UNREAD: Final = 4 * 1024 * 1024
+UNREAD: Final = 256 * 1024
 """A connection that leaves more bytes of answers to its own requests unread than this is cut."""
 
 

@@ -38,6 +38,7 @@ EXIT_CODES = {
     "rate": 6,
     "limit": 6,
     "limit-members": 6,
+    "limit-cards": 6,
     "stale-roster": 6,
     "too-large": 6,
     "clock": 6,

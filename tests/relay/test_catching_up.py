@@ -200,7 +200,7 @@ def test_asides_of_one_turn_fill_several_frames(company):
     for number in range(14):
         c.alice.sends(c.alice.post(c.room, f"{number:02}" * 45_000, c.bob, index=4))
     c.stage.turns()
-    assert len(c.bob.frames) == 2
+    assert len(c.bob.frames) == 7
     assert numbers(c.bob, direct=True) == list(range(1, 15))
 
 
@@ -382,7 +382,7 @@ def test_attaching_again_before_having_caught_up(company, monkeypatch):
 
 def test_a_big_room_is_told_of_in_parts(make_stage):
     """More members present than one PRESENCE holds, more cards than one chunk."""
-    stage = make_stage(connections_per_address=2_000)
+    stage = make_stage(connections=2_000, connections_per_address=2_000)
     alice = stage.connection()
     room = alice.founds()
     invite = alice.invites(room)

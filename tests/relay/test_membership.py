@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from protocol import envelope, limits
 from protocol import statement as st
 from protocol.envelope import Card, Closed, Message, Presence, Refused, Statement
 from protocol.identity import SigningKey
-from protocol.ids import Anchor, InviteId
+from protocol.ids import Anchor, InviteId, RoomId
 from protocol.membership import START
+from relay.core.room import EMPTY, STATEMENT
+from tests.relay.conftest import Company, Invite, Person, Stage, gather
 
 
 def test_a_room_is_open_as_soon_as_it_is_founded(stage):
@@ -354,7 +358,7 @@ def test_cards_of_whoever_left_are_superseded(company):
 def test_no_more_superseded_cards_are_kept_than_anybody_needs(company):
     c = company
     first = c.bob.generation
-    for _ in range(17):
+    for _ in range(7):
         c.bob.publishes(c.room)
     assert card_of(c.alice, c.room, c.bob, first)[0] == "unknown-card"
     assert card_of(c.alice, c.room, c.bob, first + 1)[0] == "accepted"
@@ -447,6 +451,82 @@ def test_so_long_a_log_comes_back(make_stage):
     assert len(log) == 7
     stage.passes(limits.MINUTE)
     assert alice.asks(envelope.Restore(alice.request(), room, True, log)) == "accepted"
+
+
+def test_a_connection_is_attached_to_so_many_rooms(make_stage):
+    stage = make_stage(rooms_per_connection=2)
+    alice = stage.connection()
+    rooms = [alice.founds() for _ in range(3)]
+    assert [alice.attaches(room) for room in rooms] == ["attached", "attached", "limit-rooms"]
+    assert alice.attaches(rooms[0]) == "attached", "again, in place of the former"
+    assert stage.connection(alice.identity).attaches(rooms[2]) == "attached"
+
+
+@dataclass
+class Crowded:
+    """A relay whose memory for rooms is used up by one of them; each of its two rooms has a share of its own left."""
+
+    stage: Stage
+    big: Company
+    bob: Person
+    small: RoomId
+    invite: Invite
+
+
+@pytest.fixture
+def crowded(make_stage):
+    share = EMPTY + 8 * (STATEMENT + 300)
+    stage = make_stage(rooms=2, bytes_of_rooms=4 * share)
+    bob = stage.connection()
+    small = bob.founds()
+    invite = bob.invites(small)
+    big = gather(stage)
+    while big.alice.removes(big.room, stage.connection()) == "accepted":
+        pass
+    return Crowded(stage, big, bob, small, invite)
+
+
+def test_when_the_memory_for_rooms_is_used_up_each_still_has_its_share(crowded):
+    c = crowded
+    alice = c.big.alice
+    assert c.stage.core._rooms.size <= c.stage.bounds.bytes_of_rooms
+    assert alice.removes(c.big.room, c.big.chuck) == "limit-statements"
+    dora = c.stage.connection()
+    assert dora.enters(c.invite) == "accepted"
+    assert dora.publishes(c.small) == "accepted"
+    assert c.bob.removes(c.small, dora) == "accepted"
+    while c.bob.removes(c.small, c.stage.connection()) == "accepted":
+        pass
+    assert c.stage.core._rooms.size <= c.stage.bounds.bytes_of_rooms
+    assert alice.submits(c.big.room, st.close(alice.identity, c.big.room, alice.log(c.big.room).anchor)) == "accepted"
+
+
+def test_when_the_memory_for_rooms_is_used_up_cards_are_changed_for_newer_ones_and_none_is_added(crowded):
+    c = crowded
+    size = c.stage.core._rooms.size
+    first = c.big.bob.generation
+    assert c.big.bob.publishes(c.big.room) == "accepted"
+    assert card_of(c.big.alice, c.big.room, c.big.bob, first)[0] == "unknown-card"
+    assert card_of(c.big.alice, c.big.room, c.big.bob)[0] == "accepted"
+    assert c.stage.core._rooms.size == size
+    while c.bob.removes(c.small, c.stage.connection()) == "accepted":
+        pass
+    assert c.bob.publishes(c.small) == "limit-cards"
+
+
+def test_when_the_memory_for_rooms_is_used_up_no_room_comes_back_that_is_larger_than_its_share(make_stage):
+    stage = make_stage(rooms=2, bytes_of_rooms=4 * (EMPTY + 3 * (STATEMENT + 300)), idle_close_s=60)
+    alice = stage.connection()
+    logs = []
+    for _ in range(2):
+        name = alice.founds()
+        for _ in range(5):
+            assert alice.removes(name, stage.connection()) == "accepted"
+        logs.append((name, tuple(alice.log(name).log)))
+        stage.passes(limits.MINUTE)
+    assert stage.core._rooms.size == 0
+    answers = [alice.asks(envelope.Restore(alice.request(), name, True, log)) for name, log in logs]
+    assert answers == ["accepted", "limit-rooms"]
 
 
 @pytest.mark.parametrize("bounds", [{"rooms": 2}, {"rooms_per_founder": 2}])

@@ -258,7 +258,7 @@ def test_whoever_sends_rubbish_hears_so_and_is_cut(relay, connect, rubbish):
     assert eve.is_cut()
 
 
-def test_a_frame_over_a_mebibyte_is_not_even_taken(relay, connect):
+def test_a_frame_over_256_kib_is_not_even_taken(relay, connect):
     eve = connect(relay).arrives()
     eve.socket.send(bytes(limits.FRAME + 4_096))
     assert eve.is_cut()
