@@ -52,6 +52,10 @@ FAREWELL: Final = 1_000
 REMEMBERED: Final = 60_000
 """How long (ms) a connection that was cut is remembered, so that what it sent before is swallowed."""
 
+_AT_ONCE: Final = int(zmq.NOBLOCK)
+_MORE_FOLLOWS: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
+"""Plain numbers: to join two flags of an enumeration takes as long as to send a frame."""
+
 _MONITOR: Final = "inproc://monitor"
 _EVENT: Final = struct.Struct("=HI")
 _SWEEP: Final = 1_000
@@ -111,8 +115,14 @@ class Router:
         self.port = int(endpoint.rstrip(b"\0").rpartition(b":")[2])
         self._send: Any = MethodType(zmq.backend.Socket.send, self._socket)
         self._recv: Any = MethodType(zmq.backend.Socket.recv, self._socket)
+        # To ask a socket of ZeroMQ whether it has something costs system calls, and these two seldom have. Their
+        # descriptors are watched instead. They tell of changes alone, to who has taken all there was: at first too.
+        self._watched: dict[int, Callable[[], None]] = {
+            _descriptor(self._zap): self._introduce,
+            _descriptor(self._monitor): self._read_monitor,
+        }
         self._poller = zmq.Poller()
-        for pollable in (self._socket, self._zap, self._monitor, self._waiting):
+        for pollable in (self._socket, self._waiting, *self._watched):
             self._poller.register(pollable, zmq.POLLIN)
         self._accepted = 0
         self._open: dict[int, tuple[Incoming, int]] = {}
@@ -128,6 +138,8 @@ class Router:
         """Connections that are no more, which the core has not been told."""
         self._sweep_at = 0
         self._each_second: Callable[[], None] = _do_nothing
+        for take_all in self._watched.values():
+            take_all()
 
     def _configure(self, secret_key: bytes) -> None:
         options: dict[int, int | bytes] = {
@@ -248,10 +260,8 @@ class Router:
     def _step(self, *, wait: bool = True) -> None:
         patience = min(self._core.rest(monotonic_ms()), LAST_WORDS // 2 if self._doomed else _SWEEP) if wait else 0
         for ready, _ in self._poller.poll(patience):
-            if ready is self._monitor:
-                self._read_monitor()
-            elif ready is self._zap:
-                self._introduce()
+            if ready in self._watched:
+                self._watched[ready]()
             elif ready == self._waiting.fileno():
                 self._waiting.recv(64)
                 while self._errands:
@@ -280,13 +290,13 @@ class Router:
         receive = self._recv
         try:
             while len(frames) < DRAIN and size < DRAIN_BYTES:
-                connection: bytes = receive(zmq.NOBLOCK)
-                frame: zmq.Frame = receive(zmq.NOBLOCK, False)
+                connection: bytes = receive(_AT_ONCE)
+                frame: zmq.Frame = receive(_AT_ONCE, False)
                 frames.append((connection, frame))
                 size += len(frame)
                 extra = frame
                 while extra.more:
-                    extra = receive(zmq.NOBLOCK, False)
+                    extra = receive(_AT_ONCE, False)
         except zmq.Again:
             pass
         return frames
@@ -317,8 +327,8 @@ class Router:
         frame = zmq.Frame(push.frame, copy=True)
         for connection in push.to:
             try:
-                send(connection, zmq.SNDMORE | zmq.NOBLOCK)
-                send(frame, zmq.NOBLOCK, False)
+                send(connection, _MORE_FOLLOWS)
+                send(frame, _AT_ONCE, False)
             except zmq.Again:
                 self._core.stalled(connection, now)
             except zmq.ZMQError as error:
@@ -440,6 +450,13 @@ class Router:
 def monotonic_ms() -> int:
     """Return the time in ms since some moment; it never goes back."""
     return time.monotonic_ns() // 1_000_000
+
+
+def _descriptor(watched: zmq.Socket[bytes]) -> int:
+    """Return the descriptor that becomes readable when something may have happened to a socket."""
+    descriptor = watched.getsockopt(zmq.FD)
+    assert isinstance(descriptor, int)
+    return descriptor
 
 
 def _zap_answer(request: list[bytes]) -> list[bytes]:
