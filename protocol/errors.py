@@ -11,7 +11,7 @@ error is raised; it is appended to the sentence, so it must already be safe to s
     │   └── GoingAway              going-away              3
     ├── TimedOut                   timeout                 4
     ├── NotFound                   not-found               5
-    │   ├── UnknownRoom, UnknownNick, AmbiguousNick, UnknownMessage, UnknownCard
+    │   ├── UnknownRoom, UnknownNick, AmbiguousNick, UnknownPeer, UnknownCard
     ├── Refused                    refused                 6
     │   ├── Malformed, WrongVersion, BadHello, NotMember, NotAllowed, Banned, RoomClosed, ...
     │   ├── Invalid statements     bad-statement, stale-anchor, invite-ended, ...
@@ -20,6 +20,9 @@ error is raised; it is appended to the sentence, so it must already be safe to s
     │   └── IdentityChanged        key-changed             7
     └── BadInput                                           8
         ├── BadInvite, BadAddress, BadProfile, ProfileTooNew
+
+What can only go wrong on one program's own machine (a key file, a port that is taken, a full disk) stands beside the
+code that raises it, under the class here whose exit code it shares. Such errors never cross the wire.
 """
 
 from __future__ import annotations
@@ -82,13 +85,6 @@ class AmbiguousNick(NotFound):
 
     code = "ambiguous-nick"
     sentence = "Several members have that nick: say which by the longer form that `backchannel who ROOM` shows."
-
-
-class UnknownMessage(NotFound):
-    """A reference to a message that is not there."""
-
-    code = "unknown-message"
-    sentence = "There is no such message."
 
 
 class UnknownPeer(NotFound):
