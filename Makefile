@@ -9,7 +9,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check lint coverage fuzz attacks vectors faults bench bench-servers bench-scaling bench-peer build clean
+.PHONY: help run test check lint coverage fuzz properties attacks vectors faults bench bench-servers bench-scaling bench-peer build clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -62,7 +62,18 @@ coverage: $(TESTED)
 	@$(BIN)/coverage report --include 'protocol/*,relay/core/*' --fail-under 100
 	@$(BIN)/coverage report --omit 'protocol/*,relay/core/*' --fail-under 90
 
-fuzz: $(VENV)/installed-dev  ## feed rubbish to everything that parses, for long
+# Where atheris has no wheel, the fuzzers that nothing guides stand in.
+$(VENV)/installed-fuzz: $(VENV)/installed-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary atheris --editable '.[fuzz]' >&2 \
+		|| echo 'atheris does not install here' >&2
+	@touch $@
+
+SECONDS ?= 60
+fuzz: $(VENV)/installed-fuzz  ## feed rubbish to everything that parses, guided by coverage (SECONDS=60, each)
+	@if $(BIN)/python -c 'import atheris' 2>/dev/null; then $(BIN)/python -m tests.fuzz.run --seconds $(SECONDS); \
+		else $(MAKE) --no-print-directory properties; fi
+
+properties: $(VENV)/installed-dev  ## draw many more examples for every property than the tests do
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m fuzz --timeout 0 -n auto
 
 vectors: $(VENV)/installed-dev  ## make tests/vectors again, after a change of the protocol

@@ -161,6 +161,9 @@ class Store:
             self._create(nick)
         elif self._one("PRAGMA application_id")[0] != _APPLICATION:
             raise BadProfile(f"{_place(self.home)} is not a profile of this program; move it away")
+        # Damage that SQLite reads over would come back as values of another type, anywhere. This takes a millisecond.
+        if self._one("PRAGMA quick_check(1)")[0] != "ok":
+            raise BadProfile(f"{_place(self.home)} is damaged; move it away and join again, or restore a copy")
         self._connection.execute("PRAGMA journal_mode = TRUNCATE")
 
     def _create(self, nick: str) -> None:

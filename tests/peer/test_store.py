@@ -289,6 +289,22 @@ def test_a_damaged_profile_is_said_to_be_damaged_and_not_overwritten(tmp_path, p
     assert path.read_bytes() == bytes(data)
 
 
+def test_damage_that_sqlite_reads_over_is_noticed_when_the_profile_is_opened(tmp_path):
+    """A cell that has become NULL is as good as any to SQLite, and would be a TypeError anywhere in the program."""
+    Store.open(tmp_path, "alice").close()
+    with sqlite3.connect(tmp_path / "profile.db") as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, 'seed BLOB NOT NULL', 'seed BLOB')")
+        connection.commit()
+    with sqlite3.connect(tmp_path / "profile.db") as connection:
+        connection.execute("UPDATE profile SET seed = NULL")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, 'seed BLOB', 'seed BLOB NOT NULL')")
+    connection.close()
+    with pytest.raises(BadProfile, match="damaged"):
+        Store.open(tmp_path, "alice")
+
+
 def test_an_empty_profile_table_or_a_short_seed_is_damage(tmp_path):
     store = Store.open(tmp_path, "alice")
     store.write("UPDATE profile SET seed = x'00'")
