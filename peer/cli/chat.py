@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import click
 
 from peer.cli import lines
-from peer.cli.options import ROOM, Profile, check_text, command
+from peer.cli.options import RECEIPTS, ROOM, Profile, check_text, command
 from protocol.errors import BackchannelError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class Lines(Protocol):
 
 @command(lasting=True)
 @ROOM
-async def chat(profile: Profile, out: Output, room: str) -> None:
+@RECEIPTS
+async def chat(profile: Profile, out: Output, room: str, *, no_receipts: bool) -> None:
     """Talk in a room.
 
     Lines go to the room; /msg NICK TEXT says something to one member alone, and /help lists what else there is. Without
@@ -51,7 +52,10 @@ async def chat(profile: Profile, out: Output, room: str) -> None:
     """
     from peer.core.events import Reading
 
-    async with profile.open() as peer, await peer.attach(room, reading=Reading.UNSHOWN, present=True) as attached:
+    async with (
+        profile.open() as peer,
+        await peer.attach(room, reading=Reading.UNSHOWN, present=True, receipts=not no_receipts) as attached,
+    ):
         code = await talk(attached, out, terminal=on_terminal(out))
     raise click.exceptions.Exit(code)
 

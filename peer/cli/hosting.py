@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from peer.cli.chat import on_terminal, talk
-from peer.cli.options import NICK, TITLE, Profile, command
+from peer.cli.options import NICK, RECEIPTS, TITLE, Profile, command
 from protocol.address import HostPort
 from protocol.errors import BackchannelError, BadAddress, UsageError
 
@@ -41,7 +42,10 @@ def _bind(word: str) -> HostPort:
     metavar="HOST:PORT",
     help="Where the relay listens; port 0 is any free one.",
 )
-async def host(profile: Profile, out: Output, room: str, nick: str | None, bind: HostPort) -> None:
+@RECEIPTS
+async def host(
+    profile: Profile, out: Output, room: str, nick: str | None, bind: HostPort, *, no_receipts: bool
+) -> None:
     """Start a relay of your own and open a room on it.
 
     It prints an invite and serves until Ctrl-C; on a terminal it opens the chat as well. The relay's key is kept in
@@ -56,13 +60,15 @@ async def host(profile: Profile, out: Output, room: str, nick: str | None, bind:
             place = Path(home) if home else Path(until_the_end.enter_context(tempfile.TemporaryDirectory()))
             async with HostedRelay(place / "relay", bind, out.note) as relay:
                 try:
-                    hosted = await _opened(peer, out, room, nick, relay.addresses)
+                    hosted = await _opened(peer, out, room, nick, relay.addresses, receipts=not no_receipts)
                     await first_to_end(relay.keep_running(), _serve(hosted, out))
                 finally:
                     await peer.close()  # while there still is a relay to say goodbye to
 
 
-async def _opened(peer: Peer, out: Output, title: str, nick: str | None, addresses: list[RelayAddress]) -> Room:
+async def _opened(
+    peer: Peer, out: Output, title: str, nick: str | None, addresses: list[RelayAddress], *, receipts: bool
+) -> Room:
     """Return the room, new or come back, and print an invite to it."""
     from peer.core.events import Reading
     from peer.text import slug
@@ -71,14 +77,15 @@ async def _opened(peer: Peer, out: Output, title: str, nick: str | None, address
     name = slug(title)
     known = next((room for room in peer.rooms() if room.name == name), None)
     reading = Reading.UNSHOWN if on_terminal(out) else Reading.LIVE
+    attach = partial(peer.attach, reading=reading, present=True, receipts=receipts, timeout=_PATIENCE)
     if known is None:
         invite = await peer.create(title, words, nick=nick, timeout=_PATIENCE)
-        room = await peer.attach(invite.room, reading=reading, present=True, timeout=_PATIENCE)
+        room = await attach(invite.room)
     else:
         if known.relay.rpartition("/")[2] != addresses[0].key:
             raise UsageError(f"the room {name} is on another relay: choose another name")
         peer.relay_at(words)
-        room = await peer.attach(name, reading=reading, present=True, timeout=_PATIENCE)
+        room = await attach(name)
         if nick not in (None, mine := next(member.person.nick for member in room.members() if member.self)):
             out.note(f"You are {mine} in {name}: a nick is chosen once.")
         invite = await room.invite(timeout=_PATIENCE)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from peer.cli.options import ROOM, WAIT, Profile, check_text, command
+from peer.cli.options import RECEIPTS, ROOM, WAIT, Profile, check_text, command
 from protocol import limits
 from protocol.errors import TimedOut, TooLarge, UsageError
 
@@ -89,8 +89,17 @@ async def send(
 )
 @click.option("--backlog", is_flag=True, help="Begin with what the relay still has.")
 @click.option("--direct", is_flag=True, help="Print asides alone, not the room's messages.")
-async def listen(
-    profile: Profile, out: Output, room: str, count: int | None, seconds: float | None, backlog: bool, direct: bool
+@RECEIPTS
+async def listen(  # an argument for each option
+    profile: Profile,
+    out: Output,
+    room: str,
+    count: int | None,
+    seconds: float | None,
+    *,
+    backlog: bool,
+    direct: bool,
+    no_receipts: bool,
 ) -> None:
     """Print messages as they come, until Ctrl-C.
 
@@ -103,7 +112,10 @@ async def listen(
     from peer.core.events import Reading
 
     reading = Reading.BACKLOG if backlog else Reading.LIVE
-    async with profile.open() as peer, await peer.attach(room, reading=reading, present=True) as attached:
+    async with (
+        profile.open() as peer,
+        await peer.attach(room, reading=reading, present=True, receipts=not no_receipts) as attached,
+    ):
         with reader_gone():
             try:
                 async with asyncio.timeout(seconds):
@@ -131,13 +143,17 @@ async def _print_messages(room: Room, out: Output, count: int | None, *, direct:
 
 @command()
 @ROOM
-async def poll(profile: Profile, out: Output, room: str) -> None:
+@RECEIPTS
+async def poll(profile: Profile, out: Output, room: str, *, no_receipts: bool) -> None:
     """Print what is retained for you and was not shown yet, and exit.
 
     That is the room's messages and the asides to you, in the relay's order, each once in the life of your profile.
     """
     from peer.core.events import Reading
 
-    async with profile.open() as peer, await peer.attach(room, reading=Reading.UNSHOWN) as attached:
+    async with (
+        profile.open() as peer,
+        await peer.attach(room, reading=Reading.UNSHOWN, receipts=not no_receipts) as attached,
+    ):
         for thing in attached.ready():
             out.happening(thing)

@@ -77,6 +77,13 @@ NICK: Final = click.option(
     help="Your nick in the room; without it the one you chose last, or your login name.",
 )
 ROOM: Final = click.argument("room")
+RECEIPTS: Final = click.option(
+    "--no-receipts",
+    is_flag=True,
+    envvar="BACKCHANNEL_NO_RECEIPTS",
+    show_envvar=True,
+    help="Tell nobody that their asides were opened.",
+)
 
 
 def _set_home(ctx: click.Context, param: click.Parameter, value: str | None) -> None:

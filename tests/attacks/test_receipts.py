@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 from peer.api import Peer
 from peer.core.events import Reading
@@ -44,6 +45,18 @@ def test_attack_20_a_receipt_leaves_when_it_is_due_and_not_at_once(company: Comp
     assert c.bob.hears() == ["alice whispers: psst"]
     assert answers(c, c.alice.id, after=limits.SECOND // 2) == []
     assert len(answers(c, c.alice.id)) == 1
+
+
+def test_attack_20_a_command_that_is_told_so_sends_none(scene: Scene):
+    """Bob reads the aside, and Alice is never told.
+
+    Stands on ``receipts=not no_receipts`` in ``listen`` (messages.py): with ``True`` the receipt comes in time.
+    """
+    alice, bob = scene.company(scene.relay(), "alice", "bob")
+    bobs = bob.listens("--no-receipts", "--direct", "--count", "1")
+    assert alice.tries("send", "team", "--to", "bob", "psst", "--wait", "delivered", "--timeout", "3").code == 4
+    assert bobs.ends() == 0
+    assert json.loads(bobs.lines[0])["text"] == "psst"
 
 
 def drawn(scene: Scene, *, receipts: bool) -> list[int]:

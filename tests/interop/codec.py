@@ -118,7 +118,7 @@ def depth(value: object) -> int:
 
 def envelopes(frame: bytes) -> list[list]:
     """The arrays that stand back to back in a frame."""
-    unpacker = msgpack.Unpacker(raw=False, max_map_len=0, max_ext_len=0, max_buffer_size=2**20)
+    unpacker = msgpack.Unpacker(raw=False, max_map_len=0, max_ext_len=0, max_buffer_size=2**18)
     found = []
     try:
         unpacker.feed(frame)
