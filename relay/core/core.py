@@ -211,15 +211,15 @@ class Core:
     def gauges(self) -> Gauges:
         """Return what is there now. It looks at every room, so it is to be asked for now and then alone."""
         rooms = self._rooms.everything()
-        retained = [room.retained() for room in rooms]
+        pools, done = self._rooms.pools, self.counts
         return Gauges(
             connections=self._peers.total(),
             strangers=len(self._strangers),
             rooms=len(rooms),
             attachments=sum(len(session.attachments) for session in self._sessions.values()),
             present=sum(len(room.attendance) for room in rooms),
-            retained_messages=sum(messages for messages, _ in retained),
-            retained_bytes=sum(size for _, size in retained),
+            retained_messages=done.posts + done.asides - done.expired - done.evicted.total(),
+            retained_bytes=pools.posts.size + pools.asides.size,
             statements=sum(room.membership.index for room in rooms),
             cards=sum(len(room.roster) for room in rooms),
         )

@@ -32,6 +32,8 @@ class Counts:
     """Requests refused, by code."""
     cut: Counter[str] = field(default_factory=Counter)
     """Connections that the relay ended: the code with which they were dismissed, or one of the reasons below."""
+    expired: int = 0
+    """Messages dropped at the end of their life, or with their room."""
     evicted: Counter[str] = field(default_factory=Counter)
     """Messages dropped before their time, by the limit that was reached; likewise ``evicted_bytes``."""
     evicted_bytes: Counter[str] = field(default_factory=Counter)
@@ -77,6 +79,7 @@ class Gauges:
     """Members present, counted in each room."""
     retained_messages: int
     retained_bytes: int
+    """What the memory granted for them amounts to: up to a quarter more than they need."""
     statements: int
     cards: int
     """Cards held, superseded ones among them."""

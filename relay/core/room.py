@@ -6,6 +6,7 @@ to everybody at once, and how a member's attachments end with its membership. Ro
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from protocol import envelope, limits, wire
@@ -15,7 +16,9 @@ from protocol.errors import Banned, NotMember, RoomClosed
 from relay.core.attachment import Attachment
 from relay.core.attendance import Attendance, presence_changes
 from relay.core.broadcast import Broadcast
+from relay.core.counts import Counts
 from relay.core.place import Place
+from relay.core.pool import Pool
 from relay.core.roster import Roster
 from relay.core.stream import Stream
 
@@ -36,20 +39,32 @@ EMPTY: Final = 6 * 1024
 """What a room costs beside its log and cards, roughly."""
 STATEMENT: Final = 1_200
 """What a statement costs beside its bytes, roughly, with what there is of a member whom it admits."""
-_NOTHING: Final = Stream((0,), 0)
+_NOTHING: Final = Stream((0,), "", 0, Pool("", 0, Counts()))
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """What is kept of all rooms. They are apart, so that no aside can have a room message evicted."""
+
+    posts: Pool
+    asides: Pool
 
 
 class Room:
     """See the module's text. ``loud`` is the core's set of rooms that have something to say."""
 
-    def __init__(self, membership: Membership, bounds: RelayLimits, loud: dict[RoomId, Room], now: int) -> None:
+    def __init__(
+        self, membership: Membership, bounds: RelayLimits, pools: Pools, loud: dict[RoomId, Room], now: int
+    ) -> None:
         self.id = membership.room
         self.membership = membership
         self._retention = bounds.retention_s * limits.SECOND
         self._bytes_per_pair = bounds.bytes_per_pair
         self.roster = Roster(self._retention + limits.CHAIN_LIFE)
         self.attendance = Attendance()
-        self.stream = Stream((self._retention,), bounds.bytes_per_sender)
+        self._pool_of_asides = pools.asides
+        pool = Pool("bytes_per_room", bounds.bytes_per_room, pools.posts.counts, pools.posts)
+        self.stream = Stream((self._retention,), "bytes_per_sender", bounds.bytes_per_sender, pool)
         self._asides: dict[PeerId, Stream] = {}
         self._attached: dict[PeerId, list[Attachment]] = {}
         self.newest_admission = max((member.since for member in membership.members.values()), default=0)
@@ -75,7 +90,7 @@ class Room:
         stream = self._asides.get(peer)
         if stream is None:
             lives = (self._retention, self._retention + limits.CHAIN_LIFE)
-            stream = self._asides[peer] = Stream(lives, self._bytes_per_pair)
+            stream = self._asides[peer] = Stream(lives, "bytes_per_pair", self._bytes_per_pair, self._pool_of_asides)
         return stream
 
     def listening(self, peer: PeerId) -> list[list[bytes]]:
@@ -188,11 +203,6 @@ class Room:
         """The bytes that the room costs, without what is retained."""
         return self._log_size + self.roster.size
 
-    def retained(self) -> tuple[int, int]:
-        """Return how many messages are kept, asides among them, and their bytes."""
-        streams = (self.stream, *self._asides.values())
-        return sum(map(len, streams)), sum(stream.size for stream in streams)
-
     # -- time -----------------------------------------------------------------------------------------------------
 
     def expire(self, now: int) -> Iterator[None]:
@@ -203,6 +213,11 @@ class Room:
             while not (left := stream.expire(now, left)):
                 yield
                 left = LOOKS
+
+    def clear(self) -> Iterator[None]:
+        """Drop everything that is kept, in pieces: nobody will attach to this room any more."""
+        for stream in (self.stream, *self._asides.values()):
+            yield from stream.clear()
 
 
 def log_size(membership: Membership) -> int:

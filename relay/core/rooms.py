@@ -35,8 +35,9 @@ from protocol.membership import Membership
 from relay.core.attachment import Attachment
 from relay.core.budget import Budgets
 from relay.core.place import Place
+from relay.core.pool import Pool
 from relay.core.revival import Candidate, Choice, Revival, choose, unknown_restrictions
-from relay.core.room import EMPTY, STATEMENT, Room, log_size
+from relay.core.room import EMPTY, STATEMENT, Pools, Room, log_size
 from relay.core.roster import cost
 from relay.core.session import LogFetch
 from relay.core.way import Way
@@ -65,6 +66,10 @@ class Rooms:
         """How many rooms were forgotten: each may come back with an older log, as after a restart."""
         self.size = 0
         """The bytes that all rooms cost, without what is retained."""
+        self.pools = Pools(
+            Pool("bytes_of_posts", bounds.bytes_of_posts, counts),
+            Pool("bytes_of_asides", bounds.bytes_of_asides, counts),
+        )
         self.founders: Container[PeerId] | None = None
         """Whose rooms are opened; None is everybody's."""
         self.loud: dict[RoomId, Room] = {}
@@ -220,6 +225,7 @@ class Rooms:
             yield
             if room.idle_since is not None and self._now - room.idle_since >= self._limits.idle_close_s * limits.SECOND:
                 self._forget(room)
+                yield from room.clear()
 
     def _revive(self, room: RoomId) -> Iterator[None]:
         """Open a room that was brought, or take what it restricts into the room that is open; for whoever comes too."""
@@ -286,7 +292,7 @@ class Rooms:
             raise TooManyRooms
         if not self._has_memory(0, EMPTY + log_size(membership)):
             raise TooManyRooms
-        room = self._rooms[membership.room] = Room(membership, self._limits, self.loud, now)
+        room = self._rooms[membership.room] = Room(membership, self._limits, self.pools, self.loud, now)
         self._weigh(room)
         self._founders[founder] += 1
         self._counts.statements += membership.index

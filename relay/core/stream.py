@@ -3,7 +3,8 @@
 A room has one stream, and each member one more for its own asides; their numbers have nothing to do with each other.
 Within a stream messages lie on shelves, a shelf for each lifetime. On a shelf each sender has a lane with a budget of
 bytes: a sender who exceeds it loses its own oldest messages, never anybody else's, so an eviction tells nobody about
-others (claim 1). An id is known as long as its message is kept: that is what makes a post idempotent.
+others (claim 1). What all lanes keep together is bounded by ``pool``. An id is known as long as its message is kept:
+that is what makes a post idempotent.
 """
 
 from __future__ import annotations
@@ -11,18 +12,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from protocol import limits
 from protocol.ids import PeerId
+
+if TYPE_CHECKING:
+    from relay.core.pool import Pool
 
 Kept: TypeAlias = tuple[int, int, PeerId, bytes, bytes]
 """Time of arrival (ms), roster index, sender, message id, encoded envelope. A plain tuple: the garbage collector soon
 forgets it, and there may be hundreds of thousands."""
 
-OVERHEAD: Final = 256
+OVERHEAD: Final = 384
 """What a kept message costs beside its envelope, in bytes, roughly: it counts against the budget, so that a flood of
 empty messages is bounded too."""
+LANE: Final = 1_280
+"""What a lane costs beside its messages; it counts as well."""
 
 _NOTHING: Final[AbstractSet[bytes]] = frozenset()
 
@@ -30,22 +36,25 @@ _NOTHING: Final[AbstractSet[bytes]] = frozenset()
 class Lane:
     """What one sender has on a shelf: numbers, oldest first, their bytes, their ids."""
 
-    __slots__ = ("ids", "numbers", "shelf", "size")
+    __slots__ = ("granted", "ids", "numbers", "shelf", "size")
 
     def __init__(self, shelf: Shelf) -> None:
         self.shelf = shelf
         self.numbers: deque[int] = deque()
         self.ids: set[bytes] = set()
-        self.size = 0
+        self.size = LANE
+        self.granted = 0
+        """How many bytes the pool lets it have."""
 
 
 class Shelf:
-    """The messages of a stream that are kept for ``life`` ms."""
+    """The messages of a stream that are kept for ``life`` ms, in memory of ``pool``."""
 
-    __slots__ = ("kept", "lanes", "life", "oldest")
+    __slots__ = ("kept", "lanes", "life", "oldest", "pool")
 
-    def __init__(self, life: int) -> None:
+    def __init__(self, life: int, pool: Pool) -> None:
         self.life = life
+        self.pool = pool
         self.kept: dict[int, Kept] = {}
         self.lanes: dict[PeerId, Lane] = {}
         self.oldest = 0
@@ -65,27 +74,36 @@ class Shelf:
             elif kept[0] + self.life <= now:
                 lane = self.lanes[kept[2]]
                 self.drop_oldest(lane)
-                if not lane.numbers:
-                    del self.lanes[kept[2]]
+                self.pool.settle(lane)
+                self.pool.counts.expired += 1
             else:
                 return left
         return 0
 
-    def drop_oldest(self, lane: Lane) -> None:
-        """Drop the oldest message of a lane."""
+    def drop_oldest(self, lane: Lane) -> int:
+        """Drop the oldest message of a lane, and the lane if that was all of it; return how many bytes it cost."""
         kept = self.kept.pop(lane.numbers.popleft())
         lane.ids.discard(kept[3])
-        lane.size -= len(kept[4]) + OVERHEAD
+        size = len(kept[4]) + OVERHEAD
+        lane.size -= size
+        if not lane.numbers:
+            del self.lanes[kept[2]]
+        return size
 
 
 class Stream:
-    """Messages numbered from 1, on a shelf for each of one or two ``lives`` (ms), ``most`` bytes a sender on each."""
+    """Messages numbered from 1, on a shelf for each of one or two ``lives`` (ms), ``most`` bytes a sender on each.
 
-    __slots__ = ("_most", "_shelves", "number")
+    ``limit`` is the name of that bound; what all have together is bounded by the ``pool``.
+    """
 
-    def __init__(self, lives: Sequence[int], most: int) -> None:
-        self._shelves = tuple(map(Shelf, lives))
+    __slots__ = ("_limit", "_most", "_pool", "_shelves", "number")
+
+    def __init__(self, lives: Sequence[int], limit: str, most: int, pool: Pool) -> None:
+        self._shelves = tuple(Shelf(life, pool) for life in lives)
+        self._limit = limit
         self._most = most
+        self._pool = pool
         self.number = 0
         """The number of the latest message."""
 
@@ -103,7 +121,7 @@ class Stream:
     def add(self, kept: Kept, lane: Lane) -> None:
         """Append a message, whose envelope carries the number after ``number``, to a lane of its sender.
 
-        The lane's oldest go if it then exceeds the budget, but never this one.
+        The lane's oldest go if it then exceeds what it may have, but never this one.
         """
         self.number = number = self.number + 1
         shelf = lane.shelf
@@ -115,8 +133,26 @@ class Stream:
         lane.numbers.append(number)
         lane.ids.add(kept[3])
         lane.size += len(kept[4]) + OVERHEAD
-        while lane.size > self._most and len(lane.numbers) > 1:
-            shelf.drop_oldest(lane)
+        if lane.size > lane.granted:
+            self._fit(lane)
+
+    def _fit(self, lane: Lane) -> None:
+        """Get the lane what it needs, or else drop its oldest."""
+        while lane.size > lane.granted:
+            limit = self._pool.grow(lane, self._most) if lane.granted < self._most else self._limit
+            if limit:
+                if len(lane.numbers) == 1:
+                    return
+                self._pool.evict(lane, limit)
+
+    def clear(self) -> Iterator[None]:
+        """Drop everything, a lane a piece."""
+        for shelf in self._shelves:
+            for lane in tuple(shelf.lanes.values()):
+                yield
+                self._pool.counts.expired += len(lane.numbers)
+                lane.numbers.clear()
+                self._pool.settle(lane)
 
     def expire(self, now: int, most: int = limits.COUNTER) -> int:
         """Drop what has been kept for its life, at the cost of ``most`` looks; return how many are left (0: no)."""
@@ -137,8 +173,3 @@ class Stream:
 
     def __len__(self) -> int:
         return sum(len(shelf.kept) for shelf in self._shelves)
-
-    @property
-    def size(self) -> int:
-        """The bytes kept, as the budgets count them."""
-        return sum(lane.size for shelf in self._shelves for lane in shelf.lanes.values())

@@ -9,7 +9,9 @@ from protocol.envelope import Accepted, Flag, Message
 from protocol.ids import PeerId
 from relay.core import budget, chores, room
 from relay.core.budget import Buckets, Rate
-from relay.core.stream import OVERHEAD, Stream
+from relay.core.counts import Counts
+from relay.core.pool import Pool
+from relay.core.stream import LANE, OVERHEAD, Stream
 
 
 def later(c, person, room=None):
@@ -261,7 +263,7 @@ def numbers(stream, cursor=0):
 
 
 def test_a_stream_forgets_by_time_around_what_was_evicted():
-    stream = Stream((100,), 4 * (OVERHEAD + 10))
+    stream = Stream((100,), "lane", LANE + 4 * (OVERHEAD + 10), Pool("pool", 1 << 30, Counts()))
     fill(stream, [10] * 2, sender=b"a", now=0)
     fill(stream, [10] * 6, sender=b"b", now=10)
     fill(stream, [10] * 1, sender=b"a", now=20)
@@ -283,7 +285,7 @@ def test_a_stream_forgets_by_time_around_what_was_evicted():
 
 
 def test_two_shelves_are_read_as_one_stream():
-    stream = Stream((100, 200), 1_000_000)
+    stream = Stream((100, 200), "lane", 1_000_000, Pool("pool", 1 << 30, Counts()))
     for number in range(6):
         fill(stream, [1], shelf=number % 2)
     assert numbers(stream) == [1, 2, 3, 4, 5, 6]
