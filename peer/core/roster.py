@@ -314,6 +314,8 @@ class Roster:
             self.online.clear()
         self.online.update(PeerId(peer) for peer in online)
         self.online.difference_update(PeerId(peer) for peer in offline)
+        if len(self.online) > limits.MEMBERS:  # no room has so many: the relay names strangers, perhaps without end
+            self.online.intersection_update(self.membership.members if self.membership else ())
 
     def members(self, now: int) -> list[MemberInfo]:
         """Return every member, the founder first, then by label."""

@@ -886,6 +886,13 @@ ATTACKS: Final = (
                 "protocol/test_envelope.py::test_a_frame_holds_256_kib_and_4096_envelopes_and_no_more",
             ),
             cut(
+                _ROSTER,
+                "Roster.presence",
+                "if len(self.online) > limits.MEMBERS:",
+                "if False:",
+                "peer/test_roster.py::test_a_relay_that_names_strangers_without_end_fills_no_memory",
+            ),
+            cut(
                 "relay/router.py",
                 "",
                 "if frame.more:",

@@ -110,6 +110,16 @@ def test_presence_is_what_the_relay_says_of_members(company):
     assert c.bob.id not in c.alice.core.roster.online
 
 
+def test_a_relay_that_names_strangers_without_end_fills_no_memory(company):
+    """Attack 26. It says that they are present, 1,024 at a time; who belongs to the room stays present."""
+    c = company
+    for place in range(10):
+        strangers = tuple((place * limits.PRESENT + number).to_bytes(32) for number in range(limits.PRESENT))
+        c.bob.process.takes(ev.Presence(c.world.room, False, strangers, ()))
+    assert len(c.bob.core.roster.online) <= limits.MEMBERS
+    assert {c.alice.id, c.chuck.id} <= c.bob.core.roster.online
+
+
 def test_banned_closed_and_removed_are_told_apart(company):
     c = company
     c.alice.kicks("bob", ban=True)
