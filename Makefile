@@ -9,7 +9,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check lint coverage fuzz properties attacks vectors faults bench bench-servers bench-scaling bench-peer build clean
+.PHONY: help run test check lint coverage fuzz properties mutants attacks vectors faults bench bench-servers bench-scaling bench-peer build clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -75,6 +75,9 @@ fuzz: $(VENV)/installed-fuzz  ## feed rubbish to everything that parses, guided 
 
 properties: $(VENV)/installed-dev  ## draw many more examples for every property than the tests do
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m fuzz --timeout 0 -n auto
+
+mutants: $(VENV)/installed-dev  ## make small mistakes in seal, chain, card, membership and statement, and see a test notice each
+	@$(BIN)/python -m tests.mutants.run $(ARGS)
 
 vectors: $(VENV)/installed-dev  ## make tests/vectors again, after a change of the protocol
 	@$(BIN)/python -m tests.vectors.generate

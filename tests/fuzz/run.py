@@ -54,7 +54,7 @@ def hunt(target: str, seconds: int, keep: bool) -> bool:
         print(f"{target:14} {figures.get('stat::number_of_executed_units:', '?'):>9} inputs", end="  ")
         print("withstood" if ended.returncode == 0 else f"FAILED\n{ended.stdout}{ended.stderr}", flush=True)
         if keep and ended.returncode == 0:
-            start(target, str(kept), str(grown), "-merge=1", *limits[:2])
+            start(target, str(kept), str(grown), "-merge=1", "-use_counters=0", *limits[:2])
     return ended.returncode == 0
 
 
