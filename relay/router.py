@@ -27,6 +27,8 @@ import zmq.backend
 
 from protocol import limits
 from protocol.errors import BadInput
+from relay import pipes
+from relay.ceiling import give_back
 from relay.core import counts
 from relay.core.core import HELLO_WAIT, Core, Push
 from relay.logs import values
@@ -39,8 +41,6 @@ log = logging.getLogger("relay")
 DRAIN: Final = 1_000
 """Frames taken from the socket before the core has its turn, at most; likewise ``DRAIN_BYTES``."""
 DRAIN_BYTES: Final = 1024 * 1024
-HIGH_WATER: Final = 128
-"""Frames that wait for one slow connection inside libzmq; whatever is more waits in the core, in retention."""
 CURVE_OVERHEAD: Final = 1_024
 """What encryption adds to a frame, generously: libzmq counts it in MAXMSGSIZE."""
 LAST_WORDS: Final = 100
@@ -132,10 +132,15 @@ class Router:
         self._bound: dict[Incoming, bytes] = {}
         self._unbound: dict[bytes, tuple[int, int]] = {}
         """Connections whose TCP connection is not known: the descriptor that their first frame named, and when."""
+        self._silent: dict[int, tuple[Incoming, int]] = {}
+        """By descriptor, the oldest first: what is accepted and has not been heard, and since when."""
+        self._pipes = pipes.Pipes()
         self._doomed: list[tuple[int, bytes]] = []
         self._dead: dict[bytes, int] = {}
         self._gone: list[bytes] = []
         """Connections that are no more, which the core has not been told."""
+        self._swollen = False
+        """Whether somebody has made ZeroMQ take much memory, which is free again."""
         self._sweep_at = 0
         self._each_second: Callable[[], None] = _do_nothing
         for take_all in self._watched.values():
@@ -156,8 +161,10 @@ class Router:
             zmq.BACKLOG: 1_024,
             zmq.IPV6: 1,
             zmq.ROUTER_MANDATORY: 1,
-            zmq.SNDHWM: HIGH_WATER,
-            zmq.RCVHWM: HIGH_WATER,
+            zmq.SNDHWM: pipes.FRAMES_OUT,
+            zmq.RCVHWM: pipes.FRAMES_IN,
+            zmq.SNDBUF: pipes.BUFFER,
+            zmq.RCVBUF: pipes.BUFFER,
             zmq.LINGER: FAREWELL,
         }
         for option, value in options.items():
@@ -325,7 +332,11 @@ class Router:
         send = self._send
         # Copied once, into memory that libzmq shares among all: sharing Python's own would need a second thread.
         frame = zmq.Frame(push.frame, copy=True)
+        large = len(push.frame) > pipes.SMALL
         for connection in push.to:
+            if large and not self._has_room(connection, len(push.frame)):
+                self._core.stalled(connection, now)
+                continue
             try:
                 send(connection, _MORE_FOLLOWS)
                 send(frame, _AT_ONCE, False)
@@ -335,6 +346,10 @@ class Router:
                 if error.errno != errno.EHOSTUNREACH:
                     raise
                 self._forget(connection, now)
+
+    def _has_room(self, connection: bytes, size: int) -> bool:
+        incoming = self._links.get(connection)
+        return self._pipes.take(connection, size, incoming.fd if incoming else None)
 
     # -- connections --------------------------------------------------------------------------------------------------
 
@@ -360,11 +375,12 @@ class Router:
                     self._accepted += 1
                     self._open[fd] = (Incoming(fd, self._accepted), monotonic_ms())
                     log.debug("accepted", extra=values(connection=self._accepted))
-                    if len(self._open) > self._most:
-                        self._core.counts.cut[counts.FULL] += 1
-                        _shut(fd)
+                    self._silent[fd] = self._open[fd]
+                    if len(self._silent) + len(self._bound) > self._most:
+                        self._cut_silent(next(iter(self._silent)), counts.FULL)
                 elif fd in self._open:
                     incoming, _ = self._open.pop(fd)
+                    self._silent.pop(fd, None)
                     log.debug("disconnected", extra=values(connection=incoming.count))
                     if connection := self._bound.pop(incoming, None):
                         self._gone.append(connection)
@@ -395,6 +411,7 @@ class Router:
         if incoming and incoming not in self._bound and since <= first_heard:
             self._links[connection] = incoming
             self._bound[incoming] = connection
+            self._silent.pop(fd, None)
             del self._unbound[connection]
 
     def _forget(self, connection: bytes, now: int) -> None:
@@ -403,6 +420,7 @@ class Router:
         if incoming:
             self._bound.pop(incoming, None)
         self._unbound.pop(connection, None)
+        self._pipes.forget(connection)
         self._dead[connection] = now
         self._core.disconnect(connection, now)
 
@@ -415,8 +433,15 @@ class Router:
         """Cut whoever sent a message of several parts."""
         if connection in self._links or self._link(connection, frame, now):
             self._core.counts.cut[counts.PARTS] += 1
+            self._swollen = True
             self._shut_link(connection)
             self._forget(connection, now)
+
+    def _cut_silent(self, fd: int, reason: str) -> None:
+        """Cut what has not been heard. When there are too many it is the oldest: who is honest is heard at once."""
+        del self._silent[fd]
+        self._core.counts.cut[reason] += 1
+        _shut(fd)
 
     def _cut_doomed(self, now: int) -> None:
         while self._doomed and self._doomed[0][0] <= now:
@@ -426,6 +451,7 @@ class Router:
     def _shut_link(self, connection: bytes) -> None:
         incoming = self._links.pop(connection, None)
         self._unbound.pop(connection, None)
+        self._pipes.forget(connection)
         if incoming and self._open.get(incoming.fd, (None, 0))[0] == incoming:
             self._bound.pop(incoming, None)
             _shut(incoming.fd)
@@ -437,13 +463,18 @@ class Router:
             self._bind(connection)
             if fd not in self._open:
                 self._forget(connection, now)
-        for incoming, since in self._open.values():
-            if now - since >= HELLO_WAIT and incoming not in self._bound:
-                self._core.counts.cut[counts.SILENT] += 1
-                _shut(incoming.fd)
-        for connection, since in tuple(self._dead.items()):
-            if now - since >= REMEMBERED:
-                del self._dead[connection]
+        for fd, (_, since) in tuple(self._silent.items()):
+            if now - since < HELLO_WAIT:
+                break
+            self._cut_silent(fd, counts.SILENT)
+        while self._dead:
+            connection, since = next(iter(self._dead.items()))
+            if now - since < REMEMBERED:
+                break
+            del self._dead[connection]
+        if self._swollen:
+            self._swollen = False
+            give_back()
         self._each_second()
 
 

@@ -20,6 +20,7 @@ from platformdirs import user_data_path
 from protocol.address import HostPort, RelayAddress
 from protocol.base32 import base32
 from relay import addresses, key
+from relay.ceiling import ceiling
 from relay.core.core import Core
 from relay.founders import BadAllowFile, Founders
 from relay.logs import values
@@ -87,6 +88,8 @@ def serve(settings: Settings) -> None:
         click.echo("\n".join(map(str, places if settings.all_addresses else places[:1])))
         sys.stdout.flush()
         manager.ready()
+        memory = ceiling(bounds, most)
+        log.info("memory", extra=values(mib=memory.total >> 20, retained_mib=memory.retained >> 20, connections=most))
         log.info("ready", extra=values(version=version("backchannel"), connections=bounds.connections))
         gc.freeze()  # what is there now stays: the collector need not look at it again
         router.run(each_second=watch.look, when_stopping=lambda: _say_stopping(manager))
@@ -148,12 +151,12 @@ def _hangup(router: Router, core: Core, allow: Path | None) -> Callable[[int, ob
 def _set_process_limits(bounds: RelayLimits) -> int:
     """Leave no core dump, and make room for descriptors; return how many connections may be open at once."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # A quarter more, so that one over the limit hears why it is refused.
-    wanted = bounds.connections + bounds.connections // 4 + 64
-    spare = 64
+    # An eighth more, so that one over the limit hears why it is refused, and what is only accepted has room.
+    wanted = bounds.connections + bounds.connections // 8 + 64
+    spare, storm = 64, 512  # what is accepted, and not seen and cut yet, takes descriptors too
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted + spare:
-        soft = wanted + spare if hard == resource.RLIM_INFINITY else min(wanted + spare, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted + storm:
+        soft = wanted + storm if hard == resource.RLIM_INFINITY else min(wanted + storm, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         if soft < wanted + spare:
             most = max(1, soft - spare)

@@ -60,7 +60,7 @@ SILENT = "silent"
 PARTS = "parts"
 """It sent a message of several parts."""
 FULL = "full"
-"""There are too many connections already, those that have not said who they are included."""
+"""There were too many connections, those that have not said who they are included."""
 FAULT = "fault"
 """Its frame met a fault of the relay."""
 

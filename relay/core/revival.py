@@ -26,8 +26,8 @@ PATIENCE: Final = 30 * limits.SECOND
 """A log whose last piece has not come after this long is dropped."""
 HELD: Final = 16
 """ATTACHes that wait with one candidate, at most."""
-TEXT: Final = 350
-"""What a gathered statement costs beside its bytes, roughly."""
+TEXT: Final = 900
+"""What a gathered statement costs beside its bytes, roughly, while its log is being folded."""
 AGAIN: Final = 20
 """What it costs to hold it once more: two references."""
 CANDIDATE: Final = 8 * 1024

@@ -351,10 +351,10 @@ def test_without_a_network_it_names_the_loopback(fake, home, monkeypatch, capsys
 @pytest.mark.parametrize(
     ("soft", "hard", "set_to", "connections"),
     [
-        (100_000, 100_000, None, 1_314),
-        (-1, -1, None, 1_314),
-        (1_024, 100_000, 1_378, 1_314),
-        (1_024, -1, 1_378, 1_314),
+        (100_000, 100_000, None, 1_189),
+        (-1, -1, None, 1_189),
+        (1_024, 100_000, 1_701, 1_189),
+        (1_024, -1, 1_701, 1_189),
         (1_024, 1_100, 1_100, 1_036),
         (10, 10, 10, 1),
     ],

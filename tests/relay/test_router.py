@@ -56,7 +56,12 @@ class Client:
     """One connection, with the transport key that it should not share."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], relay: Relay, identity: Identity, server_key: bytes
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        relay: Relay,
+        identity: Identity,
+        server_key: bytes,
+        high_water: int,
     ) -> None:
         self.relay = relay
         self.identity = identity
@@ -67,6 +72,7 @@ class Client:
         self.socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
         self.socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
         self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.RCVHWM, high_water)
         self.socket.setsockopt(zmq.RECONNECT_IVL, 60_000)
         self.disconnected = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self.socket.connect(relay.endpoint)
@@ -122,6 +128,10 @@ class Client:
 
     def asks(self, request: envelope.Request) -> str:
         self.sends(request)
+        return self.answer(request)
+
+    def answer(self, request: envelope.Request) -> str:
+        """Wait until a request is answered; return how."""
 
         def answers(delivery: envelope.Delivery) -> bool:
             return (isinstance(delivery, Accepted) and request.id in delivery.ids) or (
@@ -158,8 +168,10 @@ def connect() -> Iterator[Callable[..., Client]]:
     context = zmq.Context()
     clients: list[Client] = []
 
-    def make(relay: Relay, identity: Identity | None = None, server_key: bytes = PUBLIC) -> Client:
-        clients.append(Client(context, relay, identity or Identity.generate(), server_key))
+    def make(
+        relay: Relay, identity: Identity | None = None, server_key: bytes = PUBLIC, *, high_water: int = 1_000
+    ) -> Client:
+        clients.append(Client(context, relay, identity or Identity.generate(), server_key, high_water))
         return clients[-1]
 
     yield make
@@ -287,7 +299,7 @@ def test_presence_follows_the_connection(relay, connect):
 
 def test_a_pipe_that_is_full_delays_nobody(connect, monkeypatch):
     """Bob stops reading; Alice and Chuck go on; when Bob reads again, he gets everything that is kept, in order."""
-    monkeypatch.setattr("relay.router.HIGH_WATER", 2)
+    monkeypatch.setattr("relay.pipes.FRAMES_OUT", 2)
     with running(RelayLimits(bytes_per_sender=1 << 30, bytes_burst=1 << 30)) as relay:
         stalls = []
         stalled = relay.core.stalled
@@ -323,6 +335,37 @@ def test_connections_over_the_limit_are_cut_at_once(connect):
                 while other.recv(1_024):
                     pass
         assert alice.asks(envelope.Ping(alice.request())) == "Accepted"
+
+
+def test_a_storm_of_connections_that_never_finish_locks_nobody_out(connect):
+    """Of what was accepted and says nothing, the oldest goes: who is honest is heard long before it is the oldest."""
+    with running(RelayLimits(), connections=20) as relay:
+        alice = connect(relay).arrives()
+        with contextlib.ExitStack() as storm:
+            for _ in range(200):
+                other = storm.enter_context(socket.create_connection(("127.0.0.1", relay.router.port)))
+                other.send(b"\xff\0\0\0")
+            bob = connect(relay).arrives()
+            for person in (alice, bob):
+                assert person.asks(envelope.Ping(person.request())) == "Accepted"
+            assert relay.core.counts.cut["full"] >= 180
+            assert len(relay.router._silent) <= 20
+
+
+def test_large_frames_fill_a_pipe_long_before_there_are_many(connect):
+    """Bob stops reading; what waits for him inside ZeroMQ is counted in bytes, and the rest stays in retention."""
+    with running(RelayLimits(bytes_per_sender=1 << 30, bytes_of_posts=1 << 30, bytes_burst=1 << 30)) as relay:
+        alice, chuck = (connect(relay).arrives() for _ in range(2))
+        bob = connect(relay, high_water=1).arrives()
+        room = meet(alice, bob, chuck)
+        count = 0
+        while not relay.core.counts.stalls:
+            assert alice.asks(alice.post(room, count.to_bytes(4) + bytes(90_000))) == "Accepted"
+            count += 1
+            chuck.waits(lambda d, count=count: isinstance(d, Message) and d.number == count)
+            assert count < 100, "in frames alone there would be room for 128"
+        bob.waits(lambda d: isinstance(d, Message) and d.number == count)
+        assert [int.from_bytes(m.body[:4]) for m in bob.seen if isinstance(m, Message)] == list(range(count))
 
 
 def test_a_relay_that_stops_says_so(connect):
