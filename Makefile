@@ -86,7 +86,7 @@ attacks: $(VENV)/installed-dev  ## take out one defence after the other and see 
 	@$(BIN)/pytest -m attacks -n auto tests/attacks
 
 faults: $(VENV)/installed-dev  ## end, freeze, cut and flood everything, again and again (some minutes)
-	@$(BIN)/pytest -m faults tests/faults tests/hostile
+	@$(BIN)/pytest -m faults tests/faults tests/hostile tests/e2e
 
 # Plots are all that needs more than the development tools.
 $(VENV)/installed-bench: $(VENV)/installed-dev
