@@ -33,6 +33,8 @@ class Room(Moderated):
         super().__init__(store, room, core, link)
         self._closed = closed
         self._handed: list[tuple[bytes, bytes]] = []
+        self._last: Message | None = None
+        """What ``next`` returned last: who does not ask for more may have failed to show it."""
 
     @property
     def name(self) -> str:
@@ -46,7 +48,9 @@ class Room(Moderated):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the room."""
+        """Close the room; with an error, what ``next`` returned last counts as not shown."""
+        if error is not None:
+            self._last = None
         await self.close()
 
     async def begin(self, timeout: float) -> None:
@@ -66,6 +70,7 @@ class Room(Moderated):
 
     async def close(self) -> None:
         """Let receipts leave (they are jittered by up to a second), then detach."""
+        self._hand_out_last()
         self._mark_shown()
         await self._link.close()
         self._closed(self)
@@ -140,8 +145,10 @@ class Room(Moderated):
     async def next(self, *, direct: bool = False) -> Message | Event:
         """Wait for the next message or event; raise what ended the room.
 
-        With ``direct`` the room's messages are passed over, and count as not shown.
+        A message counts as shown when the next thing is asked for, or the room is closed without an error. With
+        ``direct`` the room's messages are passed over, and count as not shown.
         """
+        self._hand_out_last()
         while True:
             if not self._link.items:
                 self._mark_shown()
@@ -150,7 +157,7 @@ class Room(Moderated):
             if isinstance(item, Event):
                 return item
             if item.direct or not direct:
-                self._hand_out(item)
+                self._last = item
                 return item
 
     async def __aiter__(self) -> AsyncIterator[Message]:
@@ -160,9 +167,14 @@ class Room(Moderated):
             if isinstance(item, Message):
                 yield item
 
+    def _hand_out_last(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            self._hand_out(last)
+
     def _hand_out(self, message: Message) -> None:
         self._handed.append((message.sender.id, message.id))
-        if len(self._handed) >= 256:
+        if len(self._handed) >= _WRITES:
             self._mark_shown()
 
     def _mark_shown(self) -> None:

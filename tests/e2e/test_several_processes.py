@@ -8,6 +8,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.e2e.profile import Profile
+from tests.e2e.scene import wait
 
 COUNT = 6
 
@@ -78,3 +79,20 @@ def test_a_process_that_is_killed_leaves_a_sound_profile(scene):
     assert bob.polls() == []
     bob.whispers("alice", "still here")
     assert alice.polls() == ["still here"]
+
+
+def test_what_could_not_be_written_counts_as_not_shown(scene):
+    """The disk is full: the message is there for the next one that can show it."""
+    alice, bob = scene.company(scene.relay(), "alice", "bob")
+    alice.says("hi")
+    alice.says("there")
+    full = ("sh", "-c", 'exec "$@" >/dev/full', "sh")
+    backlog = scene.process((*full, *bob._argv("listen", "team", "--json", "--backlog")))
+    assert backlog.ends() == 1
+    assert bob.polls() == ["hi", "there"]
+    live = scene.process((*full, *bob._argv("listen", "team", "--json")))
+    wait(lambda: alice.members()["bob"]["online"])
+    alice.says("again")
+    assert live.ends() == 1
+    assert bob.polls() == ["again"]
+    assert bob.polls() == []

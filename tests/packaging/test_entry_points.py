@@ -70,3 +70,14 @@ def test_the_version_is_that_of_the_installed_distribution(command, start) -> No
     done = run([*start(command), "--version"])
     assert (done.returncode, done.stderr) == (0, "")
     assert version("backchannel") in done.stdout.split()
+
+
+@pytest.mark.parametrize("start", [script, module])
+def test_ctrl_c_while_the_peer_is_still_being_imported_says_nothing(start, tmp_path) -> None:
+    package = tmp_path / "protocol"
+    package.mkdir()
+    (package / "__init__.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)")
+
+    done = run([*start("backchannel"), "--help"], path=tmp_path)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
