@@ -175,8 +175,9 @@ class Link:
         backoff, wrong = _FIRST_BACKOFF_S, 0
         while self._failure is None:
             try:
+                since = self.now()
                 self._connection = await Connection.open(self._room.addresses, self._room.relay, self._identity)
-                self.core.connected(self._connection.welcome, self.now())
+                self.core.connected(self._connection.welcome, self.now(), since=since)
                 backoff, wrong = _FIRST_BACKOFF_S, 0
                 await self._serve(self._connection)
             except (UnreachableError, Malformed) as error:

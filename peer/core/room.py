@@ -161,11 +161,14 @@ class RoomCore:
 
     # -- the connection -----------------------------------------------------------------------------------------------
 
-    def connected(self, welcome: ev.Welcome, now: int) -> None:
-        """Attach, after HELLO was answered; end with an error if the two cannot work together."""
+    def connected(self, welcome: ev.Welcome, now: int, *, since: int) -> None:
+        """Attach, after the HELLO sent at ``since`` was answered; end with an error if the two cannot work together.
+
+        The relay told its time somewhen between: a machine may have slept over the answer.
+        """
         if welcome.version != VERSION:
             return self._end(WrongVersion())
-        if abs(welcome.clock - now) > limits.CLOCK_SKEW:
+        if not since - limits.CLOCK_SKEW <= welcome.clock <= now + limits.CLOCK_SKEW:
             return self._end(ClockSkewed())
         self._welcome = welcome
         self._restored = False

@@ -20,7 +20,7 @@ class Claims:
         process = victim.process
         if process.connection:
             process.cuts()
-        process.core.connected(ev.Welcome(1, incarnation, victim.now, 600), victim.now)
+        process.core.connected(ev.Welcome(1, incarnation, victim.now, 600), victim.now, since=victim.now)
         self.answers()
 
     def answers(self) -> None:

@@ -54,6 +54,21 @@ def test_a_clock_a_little_off_is_none():
     assert world.alarms() == {}
 
 
+def test_a_lid_that_was_closed_over_the_answer_to_hello_sets_no_clock_wrong(company):
+    """The relay told its time before the machine slept; it is read after that."""
+    c = company
+    c.bob.process.cuts()
+    c.bob.process.connects()
+    c.bob.process.holds_in = True
+    c.world.runs()
+    c.world.leaps(limits.HOUR)
+    c.bob.process.holds_in = False
+    c.world.runs()
+    assert c.bob.process.ended is None
+    c.alice.says("good morning")
+    assert c.bob.hears() == ["alice: good morning"]
+
+
 def test_another_version_is_an_error_of_its_own(world):
     world.tamper = lambda process, d: [replace(d, version=99)] if isinstance(d, ev.Welcome) else [d]
     with pytest.raises(WrongVersion):

@@ -435,6 +435,8 @@ class Process:
     ready: bool = False
     ended: BackchannelError | None = None
     lost_at: int | None = None
+    greeted: int = 0
+    """When it said HELLO last, by its own clock."""
     running: bool = True
     started: int = 0
 
@@ -448,7 +450,7 @@ class Process:
         """Connect and say HELLO, for real but for the transport."""
         if self.connection or self.ended or not self.running:
             return
-        self.lost_at = None
+        self.lost_at, self.greeted = None, self.person.now
         self.connection = self.world.new_connection()
         transport = self.connection.ljust(32)
         core = self.world.core
@@ -560,7 +562,7 @@ class Process:
         rest: list[ev.Delivery] = []
         for delivery in taken:
             if isinstance(delivery, ev.Welcome):
-                self.core.connected(delivery, self.person.now)
+                self.core.connected(delivery, self.person.now, since=self.greeted)
             elif not self.ended:
                 rest.append(delivery)
         if rest:
