@@ -1,10 +1,10 @@
 """One person's programs, each of which is killed at some moment: ``python mortal.py HOME``; it is run as a script.
 
-An order, a JSON object a line on stdin, is one life: a process that attaches as ``reading`` says, hears, and speaks to
-the room and to ``to``. It dies by SIGKILL after ``seconds``, or within the ``steps``-th hundred of instructions of
-SQLite's machine: in the middle of a statement, of a transaction, of a VACUUM. One that is given neither ends by itself.
-All that it hears and does is reported on stdout, an array a line, before it goes on. Everything is imported before the
-first life begins, so a life costs a fork.
+An order, a JSON object a line on stdin, is one life: a process that attaches as ``reading`` says, hears, and says so
+many things to the room and to ``to``. It dies by SIGKILL after ``seconds``, or within the ``steps``-th hundred of
+instructions of SQLite's machine: in the middle of a statement, of a transaction, of a VACUUM. One that is given neither
+ends by itself. All that it hears and does is reported on stdout, an array a line, before it goes on. Everything is
+imported before the first life begins, so a life costs a fork.
 """
 
 from __future__ import annotations
@@ -22,15 +22,12 @@ from peer import Event, Peer, Reading
 from peer.api import Room
 from protocol.errors import BackchannelError
 
-SAID = 40
-"""Messages that a life says, if it lasts."""
-
 
 def report(*what: object) -> None:
     os.write(1, (json.dumps(what) + "\n").encode())
 
 
-async def live(home: Path, life: int, reading: Reading, to: str) -> None:
+async def live(home: Path, life: int, reading: Reading, to: str, says: int) -> None:
     async with Peer.open(home) as peer, await peer.attach("team", reading=reading, timeout=60) as room:
         report("attached", life)
         if reading is Reading.UNSHOWN:
@@ -38,7 +35,7 @@ async def live(home: Path, life: int, reading: Reading, to: str) -> None:
                 heard(life, item)
             return
         hearing = asyncio.create_task(hear(room, life))
-        for number in range(SAID):
+        for number in range(says):
             for direct in (False, True):
                 text = f"{'aside' if direct else 'room'} {life}.{number}"
                 report("says", life, text)
@@ -77,11 +74,11 @@ def dies_after(steps: int) -> None:
     sqlite3.connect = mortal  # type: ignore[assignment]
 
 
-def begin(home: Path, life: int, reading: str, to: str, steps: int | None) -> None:
+def begin(home: Path, life: int, reading: str, to: str, says: int, steps: int = 0) -> None:
     if steps:
         dies_after(steps)
     try:
-        asyncio.run(live(home, life, Reading[reading], to))
+        asyncio.run(live(home, life, Reading[reading], to, says))
     except BackchannelError as error:
         report("failed", life, error.code, str(error))
 
@@ -90,11 +87,12 @@ def main() -> None:
     home = Path(sys.argv[1])
     for line in sys.stdin:
         order = json.loads(line)
+        seconds = order.pop("seconds", 0)
         child = os.fork()
         if not child:
-            begin(home, order["life"], order["reading"], order["to"], order.get("steps"))
+            begin(home, **order)
             os._exit(0)
-        if seconds := order.get("seconds"):
+        if seconds:
             time.sleep(seconds)
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
