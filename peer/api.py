@@ -88,7 +88,11 @@ class Peer:
         """Open the profile; what is overdue in it dies first."""
         nick = default_nick()
         self._opened = Store.open(self._home, nick) if self._home else Store.in_memory(nick)
-        bury(self._opened, self._clock())
+        try:
+            bury(self._opened, self._clock())
+        except BaseException:
+            self._opened.close()
+            raise
         return self
 
     async def __aexit__(

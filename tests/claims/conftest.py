@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.claims.world import LyingWorld
+from tests.peer.conftest import closed  # noqa: F401 - a fixture that every test here uses
 from tests.peer.world import Person
 
 
