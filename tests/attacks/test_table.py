@@ -94,9 +94,12 @@ def test_without_its_defence_the_tests_of_an_attack_fail(attack: Attack, cut: Cu
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
+    tests = [f"tests/{test}" for test in cut.tests]
+    whole = pytest_of(tmp_path, *tests)
+    assert whole.returncode == 0, f"they fail with the defence in place\n{whole.stdout}{whole.stderr}"
     for edit in cut.edits:
         changed = without(edit, (tmp_path / edit.file).read_text())
         (tmp_path / edit.file).write_text(changed)
-    for test in cut.tests:
-        run = pytest_of(tmp_path, "-x", f"tests/{test}")
+    for test in tests:
+        run = pytest_of(tmp_path, "-x", test)
         assert run.returncode == 1, f"{test} does not notice\n{run.stdout}{run.stderr}"

@@ -124,7 +124,7 @@ class Liar(Core):
 
     def opens(self, log: Iterable[bytes]) -> None:
         """Open a room with a log."""
-        self._rooms._add(Membership.fold(log), self.now)
+        self._rooms._open_room(Membership.fold(log), self.now)
 
     # -- the core -----------------------------------------------------------------------------------------------------
 
