@@ -20,7 +20,7 @@ from protocol.ids import PeerId
 from tests.claims import lying_relay
 from tests.claims.loot import Loot
 from tests.e2e.profile import Profile
-from tests.e2e.scene import Person, Process, Relay, Scene, objects
+from tests.e2e.scene import Person, Process, Relay, Scene, objects, wait
 from tests.e2e.wire import Chuck
 
 LYING_RELAY = (sys.executable, lying_relay.__file__)
@@ -66,6 +66,7 @@ def test_claim_3_a_ghost_is_refused_and_told_and_stops_sending_until_that_is_ans
     listeners = [alice.listens(), bob.listens()]
     alice.says("hi")
     listeners[1].hears("hi")
+    wait(lambda: all(member["online"] for member in bob.members().values()))  # whoever comes later is not lied to
     stage.lies("InventsMember")
     for listener in listeners:
         assert waits_for(listener, "alarm")["reason"] in {"log", "card"}
