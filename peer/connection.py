@@ -20,7 +20,7 @@ from zmq.utils.monitor import recv_monitor_message
 from protocol import VERSION, limits
 from protocol import envelope as ev
 from protocol.address import HostPort
-from protocol.errors import BadAddress, GoingAway, Gone, UnreachableError, WrongRelayKey, from_code
+from protocol.errors import BadAddress, GoingAway, Gone, Malformed, TooLarge, UnreachableError, WrongRelayKey, from_code
 from protocol.identity import Identity, hello_content
 from protocol.ids import RelayKey
 from protocol.primitives import Label, new_message_id
@@ -157,7 +157,10 @@ class Connection:
         if self._going_away:
             raise GoingAway
         parts: list[bytes] = await self._or_gone(self._socket.recv_multipart())
-        deliveries = list(ev.decode_deliveries(parts[0] if len(parts) == 1 else b""))
+        try:
+            deliveries = list(ev.decode_deliveries(parts[0] if len(parts) == 1 else b""))
+        except TooLarge:  # what a relay sends too much of is its rubbish; the user has sent nothing
+            raise Malformed("longer than anything may be") from None
         self._going_away = any(isinstance(delivery, ev.GoingAway) for delivery in deliveries)
         return deliveries
 
