@@ -9,7 +9,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check lint coverage fuzz properties mutants attacks vectors faults bench bench-servers bench-scaling bench-peer build clean
+.PHONY: help run test check lint coverage fuzz properties mutants attacks vectors faults soak bench bench-servers bench-scaling bench-peer build clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -86,7 +86,10 @@ attacks: $(VENV)/installed-dev  ## take out one defence after the other and see 
 	@$(BIN)/pytest -m attacks -n auto tests/attacks
 
 faults: $(VENV)/installed-dev  ## end, freeze, cut and flood everything, again and again (some minutes)
-	@$(BIN)/pytest -m faults tests/faults tests/hostile tests/e2e
+	@$(BIN)/pytest -m faults -n auto tests/faults tests/hostile tests/e2e
+
+soak: $(VENV)/installed-dev  ## let people talk, come and go, and see that nothing grows (SECONDS=60)
+	@SECONDS=$(SECONDS) $(BIN)/pytest -m soak -s tests/faults
 
 # Plots are all that needs more than the development tools.
 $(VENV)/installed-bench: $(VENV)/installed-dev

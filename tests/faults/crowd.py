@@ -41,6 +41,10 @@ class Booth(Process):
                 self._crowd.hears(line)
         super()._read(stream, into)
 
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
     def orders(self, verb: str, name: str, **options: object) -> None:
         self.writes(json.dumps([verb, name, options]))
 
@@ -210,5 +214,11 @@ class Crowd:
             self.waits(settled, patience)
         except AssertionError:
             with self._changed:
-                return self.ledger.unbalanced(whole=whole) or ["the last words were not heard by all"]
+                unheard = [
+                    f"{who} did not hear {said.speaker}'s last word to {said.to or 'all'}"
+                    for who in self.names
+                    for said in self.ledger.missing(who)
+                    if said.tag == "last"
+                ]
+                return self.ledger.unbalanced(whole=whole) + unheard
         return []

@@ -16,8 +16,12 @@ from typing import Self
 from nacl.public import Box, PrivateKey, PublicKey
 from nacl.utils import random
 
+import protocol
+from protocol import envelope as ev
 from protocol.address import RelayAddress
 from protocol.base32 import from_base32
+from protocol.identity import Identity, hello_content
+from protocol.primitives import Label, new_message_id
 
 GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
 MORE, LARGE, COMMAND = 1, 2, 4
@@ -154,6 +158,13 @@ class Raw:
         self.sends(frame(self.initiate(cookie, *properties), COMMAND))
         _, body = self.reads_frame()
         assert body[:6] == b"\x05READY", body[:40]
+
+    def arrives(self, identity: Identity) -> None:
+        """Shake hands, say HELLO and be welcome."""
+        self.shakes_hands()
+        signature = identity.sign(Label.HELLO, hello_content(bytes(self.server), bytes(self.long.public_key)))
+        self.says(ev.Hello(new_message_id(), protocol.VERSION, identity.id, signature).encode())
+        assert isinstance(next(ev.decode_deliveries(self.hears())), ev.Welcome)
 
     # -- afterwards ---------------------------------------------------------------------------------------------------
 
