@@ -278,7 +278,13 @@ class Peer:
                     await self.leave(room.name, timeout=_LEAVING_S)
 
     def _attached(self, room: StoredRoom, core: RoomCore) -> Room:
-        return Room(self._store, room, core, Link(core, room, self._store.identity(), self._clock), self._forget)
+        def moved(at: str) -> None:
+            room.addresses = tuple(dict.fromkeys((at, *room.addresses)))[:_ADDRESSES]
+            addresses = " ".join(room.addresses)
+            self._store.write("UPDATE rooms SET addresses = ? WHERE relay = ?", addresses, room.relay)
+
+        link = Link(core, room, self._store.identity(), self._clock, moved)
+        return Room(self._store, room, core, link, self._forget)
 
     def _remember(self, nick: str | None) -> None:
         """Take a nick that was chosen for a room as the profile's."""

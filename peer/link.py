@@ -12,13 +12,14 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from peer.connection import Connection
 from peer.core.commands import Answered, Command, Ended, Ready, Settled, Show, Transmit
 from peer.core.events import Event, Message, State
 from peer.core.room import RoomCore
+from peer.discovery import Search
 from peer.store import Room
 from protocol import limits
 from protocol.envelope import Request
@@ -29,6 +30,8 @@ from protocol.ids import MessageId
 _TICK_S: Final = 0.5
 _FIRST_BACKOFF_S: Final = 0.05
 _SETTLING_S: Final = 2.0
+_SEARCH_AFTER_S: Final = 1.0
+"""How long a relay may take to answer before it is looked for elsewhere as well."""
 _CLOSING_S: Final = 5.0
 _PATIENCE_S: Final = 5.0
 """How long a relay that never answered is tried before its silence is reported."""
@@ -43,11 +46,19 @@ def now_ms() -> int:
 class Link:
     """One room's connection, kept."""
 
-    def __init__(self, core: RoomCore, room: Room, identity: Identity, clock: Callable[[], int] = now_ms) -> None:
-        """Prepare; ``start`` begins."""
+    def __init__(
+        self,
+        core: RoomCore,
+        room: Room,
+        identity: Identity,
+        clock: Callable[[], int] = now_ms,
+        moved: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Prepare; ``start`` begins. ``moved`` is told where the relay is (HOST:PORT) if it is found elsewhere."""
         self.core = core
         self.items: deque[Message | Event] = deque()
-        self._room, self._identity, self._clock = room, identity, clock
+        self._room, self._identity, self._clock, self._moved = room, identity, clock, moved
+        self._search = Search(room.relay)
         self._states: dict[MessageId, State] = {}
         self._errors: dict[bytes, BackchannelError | None] = {}
         self._connection: Connection | None = None
@@ -90,6 +101,7 @@ class Link:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        await self._search.close()
 
     async def wait(self, met: Callable[[], bool], timeout: float | None) -> None:
         """Wait until ``met()``; raise what ended the room, the relay's silence, or ``TimedOut`` after ``timeout`` s."""
@@ -176,16 +188,18 @@ class Link:
         while self._failure is None:
             try:
                 since = self.now()
-                self._connection = await Connection.open(self._room.addresses, self._room.relay, self._identity)
+                self._connection = await self._open()
                 self.core.connected(self._connection.welcome, self.now(), since=since)
                 backoff, wrong = _FIRST_BACKOFF_S, 0
+                self._search.fresh.clear()  # by the time that it is needed again it may be wrong
                 await self._serve(self._connection)
             except (UnreachableError, Malformed) as error:
+                self._search.start()
                 if self._trouble is None or type(self._trouble) is not type(error):
                     _log.warning("%s", error)
                 self._trouble = error
                 wrong = wrong + 1 if isinstance(error, WrongRelayKey) else 0
-                if wrong > 1 and not self._room.attached_at:
+                if wrong > 1 and not self._room.attached_at and not self._search.busy:
                     self._failure = error
             except BackchannelError as error:
                 if isinstance(error, Limit) and self._was_ready:
@@ -198,6 +212,30 @@ class Link:
                 await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
                 backoff = min(backoff * 2, limits.BACKOFF_MOST / limits.SECOND)
         await self._hang_up()
+
+    async def _open(self) -> Connection:
+        """Connect to where the relay was last; once that takes long, or has failed, to where it says it is now."""
+        if not self._search.fresh.is_set():
+            opening = asyncio.ensure_future(self._open_at(self._room.addresses))
+            hearing = asyncio.ensure_future(self._search.fresh.wait())
+            try:
+                await asyncio.wait((opening, hearing), timeout=_SEARCH_AFTER_S, return_when=asyncio.FIRST_COMPLETED)
+                if not opening.done():
+                    self._search.start()
+                    await asyncio.wait((opening, hearing), return_when=asyncio.FIRST_COMPLETED)
+                if opening.done():
+                    return opening.result()
+            finally:
+                for task in (opening, hearing):
+                    task.cancel()
+                await asyncio.gather(opening, hearing, return_exceptions=True)
+        self._search.fresh.clear()
+        connection = await self._open_at(self._search.found)
+        self._moved(str(connection.at))  # it has proven its key there
+        return connection
+
+    async def _open_at(self, addresses: Sequence[str]) -> Connection:
+        return await Connection.open(addresses, self._room.relay, self._identity)
 
     async def _hang_up(self) -> None:
         connection, self._connection = self._connection, None

@@ -31,6 +31,13 @@ def is_everywhere(host: str) -> bool:
     return ipaddress.ip_address(host.partition("%")[0]).is_unspecified
 
 
+def hosts(host: str) -> list[str]:
+    """Return at which addresses others reach what listens at ``host``, a numeric one, the likeliest first."""
+    if not is_everywhere(host):
+        return [host]
+    return reachable(v6=":" in host) or ["::1" if ":" in host else "127.0.0.1"]
+
+
 def reachable(*, v6: bool) -> list[str]:
     """Return this machine's addresses that are neither loopback nor link-local, the likeliest first."""
     found: dict[str, None] = {}

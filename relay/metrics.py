@@ -2,8 +2,8 @@
 
 Both are answered by a thread of their own from the latest ``Observation``, which the loop publishes once a second and
 changes no more: a scrape waits for nobody and nobody for a scrape. ``/healthz`` is 200 while that observation is fresh.
-No number is told apart by a room, a member or an address, nor asides from other messages: somebody who is in a room and
-can read these numbers as well should learn as little as can be.
+No number is told apart by a room, a member or an address, nor asides from other messages, unless a limit on them drops
+some: somebody who is in a room and can read these numbers as well should learn as little as can be.
 """
 
 from __future__ import annotations

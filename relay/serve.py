@@ -20,6 +20,7 @@ from platformdirs import user_data_path
 from protocol.address import HostPort, RelayAddress
 from protocol.base32 import base32
 from relay import addresses, key
+from relay.announce import Announcer
 from relay.ceiling import ceiling
 from relay.core.core import Core
 from relay.founders import BadAllowFile, Founders
@@ -50,6 +51,8 @@ class Settings:
     """A descriptor; the relay stops when reading from it comes to its end."""
     allow: Path | None = None
     """The file that says who may found rooms; SIGHUP has it read again."""
+    announce: bool = False
+    """Tell the LAN where the relay is, by multicast DNS."""
     metrics: HostPort | None = None
     """Where to serve the numbers for Prometheus: on the loopback."""
     all_addresses: bool = False
@@ -82,7 +85,7 @@ def serve(settings: Settings) -> None:
 
             exporter = open_until_the_end.enter_context(Exporter(settings.metrics, lambda: watch.latest, bounds))
             log.info("metrics", extra=values(address=exporter.at))
-        places = [RelayAddress(HostPort(host, router.port), base32(public)) for host in _hosts(at.host)]
+        places = [RelayAddress(HostPort(host, router.port), base32(public)) for host in addresses.hosts(at.host)]
         for place in places:
             log.info("listening", extra=values(address=place.at))
         click.echo("\n".join(map(str, places if settings.all_addresses else places[:1])))
@@ -91,8 +94,17 @@ def serve(settings: Settings) -> None:
         memory = ceiling(bounds, most)
         log.info("memory", extra=values(mib=memory.total >> 20, retained_mib=memory.retained >> 20, connections=most))
         log.info("ready", extra=values(version=version("backchannel"), connections=bounds.connections))
+        looks = [watch.look]
+        if settings.announce:
+            announcer = Announcer(RelayAddress(HostPort(at.host, router.port), base32(public)))
+            looks.append(open_until_the_end.enter_context(announcer).look)
+
+        def each_second() -> None:
+            for look in looks:
+                look()
+
         gc.freeze()  # what is there now stays: the collector need not look at it again
-        router.run(each_second=watch.look, when_stopping=lambda: _say_stopping(manager))
+        router.run(each_second=each_second, when_stopping=lambda: _say_stopping(manager))
     log.info("stopped")
 
 
@@ -109,13 +121,6 @@ def _resolve(bind: HostPort) -> HostPort:
         return HostPort(addresses.resolve(bind.host), bind.port)
     except OSError as error:
         raise CannotListen(f"{bind.host}: {(error.strerror or 'unknown').lower()}") from None
-
-
-def _hosts(host: str) -> list[str]:
-    """Return at which addresses others reach a relay that listens at ``host``, the likeliest first."""
-    if not addresses.is_everywhere(host):
-        return [host]
-    return addresses.reachable(v6=":" in host) or ["::1" if ":" in host else "127.0.0.1"]
 
 
 def _say_stopping(manager: ServiceManager) -> None:

@@ -42,7 +42,7 @@ TimeoutStartSec=30s
 TimeoutStopSec=10s
 
 # What it may use. Swap is a disk, and nothing of a member goes to a disk.
-MemoryMax=2G
+MemoryMax=3G
 MemorySwapMax=0
 TasksMax=64
 LimitNOFILE=16384
@@ -116,7 +116,7 @@ TimeoutStartSec=30s
 TimeoutStopSec=10s
 
 # What it may use. Swap is a disk, and nothing of a member goes to a disk.
-MemoryMax=2G
+MemoryMax=3G
 MemorySwapMax=0
 TasksMax=64
 LimitCORE=0

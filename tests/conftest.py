@@ -1,4 +1,4 @@
-"""What every test shares: the profiles of hypothesis.
+"""What every test shares: the profiles of hypothesis, and that no test asks the LAN that it runs in for relays.
 
 `ci` draws the same examples at every run, so that a red CI is red at the desk too; `dev` looks for new ones;
 `fuzz` looks for long.
@@ -12,3 +12,5 @@ settings.register_profile("dev", deadline=None, suppress_health_check=[HealthChe
 settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True, print_blob=True)
 settings.register_profile("fuzz", parent=settings.get_profile("dev"), max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+os.environ["BACKCHANNEL_MDNS"] = "off"

@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "revoke": ("moderation", "End an invite."),
     "leave": ("moderation", "Leave a room."),
     "close": ("moderation", "Close a room for everybody and for good."),
+    "discover": ("discovery", "List the relays that announce themselves on the LAN."),
 }
 """The module of each command, and what it does in one line; in the order of a first day."""
 

@@ -18,12 +18,13 @@ import click
 
 from peer.cli.errors import CannotWrite, ClosedPipe, complain, give_up_stdout, report
 from peer.core.events import Comparison, Event, IdentityInfo, InviteInfo, MemberInfo, Message, Person, RoomInfo, Sent
+from peer.discovery import FoundRelay
 from peer.text import safe_text, width
 from protocol.base32 import base32
 from protocol.identity import fingerprint, id_text
 from protocol.membership import Role
 
-Thing = Message | Event | Sent | MemberInfo | RoomInfo | IdentityInfo | InviteInfo | Comparison
+Thing = Message | Event | Sent | MemberInfo | RoomInfo | IdentityInfo | InviteInfo | Comparison | FoundRelay
 """Whatever a command can print."""
 
 VERSION: Final = 1
@@ -75,6 +76,8 @@ def json_object(thing: Thing) -> dict[str, object]:
             return _tagged("room", room=thing.name, title=thing.title, relay=thing.relay, role=_role(thing.role))
         case IdentityInfo():
             return _tagged("identity", nick=thing.nick, id=id_text(thing.id), home=thing.home)
+        case FoundRelay():
+            return _tagged("relay", relay=str(thing.addresses[0]), addresses=list(map(str, thing.addresses)))
         case Comparison():
             return _tagged(
                 "safety-number",
@@ -127,10 +130,10 @@ def cells(thing: Thing, *, colour: bool = False) -> Sequence[str]:
             return [thing.name, _role(thing.role) or "not a member", thing.relay]
         case IdentityInfo():
             return [thing.nick, fingerprint(thing.id), thing.home or "in memory"]
-        case Comparison():
-            return [thing.number]
-        case InviteInfo():
-            return [thing.word]
+        case FoundRelay():
+            return [str(thing.addresses[0])]
+        case Comparison(number=text) | InviteInfo(word=text):
+            return [text]
 
 
 def iso(ms: int) -> str:

@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 import click
 
 from protocol.errors import BackchannelError, UsageError
+from relay.cli.announcing import announce
 from relay.cli.checking import check
 from relay.cli.installing import install_service
 from relay.cli.serving import run
@@ -34,6 +35,7 @@ def command(context: click.Context) -> None:
 
 
 command.add_command(run)
+command.add_command(announce)
 command.add_command(check)
 command.add_command(install_service)
 

@@ -84,6 +84,7 @@ def _parse_place(_context: click.Context, _: click.Parameter, word: str | None) 
     default="auto",
     help="How to say it; auto is text on a terminal and else JSON, a line each.",
 )
+@click.option("--announce", is_flag=True, help="Tell the LAN where the relay is, by multicast DNS.")
 @click.option(
     "--metrics",
     callback=_parse_place,
@@ -107,6 +108,7 @@ def run(
     key_file: Path | None,
     log_level: str,
     log_format: Format,
+    announce: bool,
     metrics: HostPort | None,
     until_eof: bool,
     all_addresses: bool,
@@ -127,6 +129,7 @@ def run(
     serve(
         Settings(
             bind=bind,
+            announce=announce,
             metrics=metrics,
             bounds=read_limits(options),
             home=home,

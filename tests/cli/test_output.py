@@ -25,7 +25,9 @@ from peer.core.events import (
     Sent,
     State,
 )
+from peer.discovery import FoundRelay
 from peer.text import safe_text
+from protocol.address import RelayAddress
 from protocol.membership import Role
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
@@ -45,6 +47,7 @@ THINGS = {
     "sent": Sent(bytes(16), None, State.RELAYED),
     "member": MemberInfo(BOB, Role.ADMIN, online=True, reachable=True, verified=False, self=False),
     "room": RoomInfo("team", "Team!", "h:1/k", Role.FOUNDER),
+    "relay": FoundRelay((RelayAddress.parse(f"10.0.0.1:7667/{'a' * 52}"), RelayAddress.parse(f"fd00::1:1/{'a' * 52}"))),
     "identity": IdentityInfo("bob", BOB.id, "/home/bob"),
     "invite": InviteInfo("team", "bc1x", bytes(32), 5, 1_700_000_000_000),
     "safety-number": Comparison("team", BOB, "12345 67890", verified=True),

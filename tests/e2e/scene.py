@@ -294,6 +294,7 @@ class Scene:
             "HOME": str(folder / "home"),
             "TMPDIR": str(folder / "tmp"),
             "XDG_DATA_HOME": str(folder / "data"),
+            "BACKCHANNEL_MDNS": "off",
         }
         self.invite = ""
         self._kept: list[Process] = []

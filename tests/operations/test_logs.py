@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import socket
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from relay import logs
 from relay.core.counts import Counts, Gauges
 from relay.logs import BURST, WINDOW_S, Bound, Json, Text, values
 from relay.watch import LIMITS, log_changes
-from tests.operations.process import RelayProcess, until
+from tests.operations.process import PATIENCE, RelayProcess, command, environment, runs, until
 
 GAUGES = Gauges(1, 0, 2, 1, 1, 0, 0, 3, 1)
 log = logging.getLogger("relay.tests")
@@ -195,3 +196,16 @@ def test_at_debug_connections_are_numbers(tmp_path):
         until(lambda: len(relay.events("disconnected")) == 2)
         assert {line["connection"] for line in relay.events("accepted")} == {1, 2}
         assert set(relay.events("accepted")[0]) == {"time", "level", "event", "connection"}
+
+
+def test_a_full_disk_behind_the_log_stops_nobody(tmp_path):
+    words = command("run", "--home", tmp_path, "--bind", "127.0.0.1:0", "--log-level", "debug")
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        relay = subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=full, text=True)
+    try:
+        assert runs("check", relay.stdout.readline().strip()).returncode == 0
+        relay.terminate()
+        assert relay.wait(PATIENCE) == 0
+    finally:
+        relay.kill()
+        relay.communicate()

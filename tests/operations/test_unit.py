@@ -15,7 +15,9 @@ import pytest
 from protocol.base32 import base32, from_base32
 from relay import unit
 from relay.key import public_key
-from tests.operations.process import PATIENCE, RelayProcess, runs
+from tests.operations.process import PATIENCE, RelayProcess, runs, until
+from tests.operations.test_discovery import Lan
+from tests.operations.test_metrics import scraped
 
 CHECKOUT = Path(__file__).parents[2]
 SCRIPT = Path(sys.executable).with_name("backchannel-relay")
@@ -62,8 +64,13 @@ def test_the_machines_service_is_little_exposed(tmp_path):
 def test_a_relay_lives_within_the_filter(tmp_path, template):
     path = tmp_path / unit.NAME
     path.write_text(unit.render(template, SCRIPT, tmp_path))
-    with RelayProcess(tmp_path / "home", prefix=(sys.executable, str(FILTERED), str(path))) as relay:
+    options, prefix = ("--metrics", "127.0.0.1:0", "--announce"), (sys.executable, str(FILTERED), str(path))
+    with RelayProcess(tmp_path / "home", *options, prefix=prefix) as relay:
         assert runs("check", relay.address).returncode == 0
+        numbers = scraped(until(lambda: relay.events("metrics"))[0]["address"])
+        assert numbers["process_resident_memory_bytes"] > 0
+        until(lambda: Lan("127.0.0.1", []).hears(relay.address))
+        assert not relay.events("no longer announced")
         assert relay.stop() == 0
 
 
@@ -140,7 +147,7 @@ def test_a_unit_of_ours_is_replaced_and_any_other_left(tmp_path):
     first = path.read_text()
     assert runs(*words, "--command", "/opt/new").returncode == 0
     assert "ExecStart=/opt/new run" in path.read_text()
-    for foreign in ("[Service]\nExecStart=/bin/true\n", first.replace("2G", "4G"), "", "\0\xff"):
+    for foreign in ("[Service]\nExecStart=/bin/true\n", first.replace("3G", "4G"), "", "\0\xff"):
         path.write_text(foreign)
         done = runs(*words)
         assert done.returncode == 8
