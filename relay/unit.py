@@ -41,8 +41,9 @@ WatchdogSec=20s
 TimeoutStartSec=30s
 TimeoutStopSec=10s
 
-# What it may use. Swap is a disk, and nothing of a member goes to a disk.
-MemoryMax=3G
+# What it may use: a little more than the default limits let it grow to, which it says when it starts.
+# Swap is a disk, and nothing of a member goes to a disk.
+MemoryMax=8G
 MemorySwapMax=0
 TasksMax=64
 LimitNOFILE=16384
@@ -115,8 +116,9 @@ WatchdogSec=20s
 TimeoutStartSec=30s
 TimeoutStopSec=10s
 
-# What it may use. Swap is a disk, and nothing of a member goes to a disk.
-MemoryMax=3G
+# What it may use: a little more than the default limits let it grow to, which it says when it starts.
+# Swap is a disk, and nothing of a member goes to a disk.
+MemoryMax=8G
 MemorySwapMax=0
 TasksMax=64
 LimitCORE=0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import stat
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from protocol.base32 import base32, from_base32
+from protocol.limits import RelayLimits
 from relay import unit
+from relay.ceiling import ceiling
 from relay.key import public_key
 from tests.operations.process import PATIENCE, RelayProcess, runs, until
 from tests.operations.test_discovery import Lan
@@ -96,6 +99,14 @@ def test_what_is_packaged_is_what_the_command_writes():
     assert unit.is_ours(done.stdout)
 
 
+@pytest.mark.parametrize("template", [unit.SYSTEM, unit.USER])
+def test_the_limits_hold_before_the_kernel_does(template):
+    (most,) = re.findall(r"^MemoryMax=(\d+)G$", template, re.MULTILINE)
+    bounds = RelayLimits()
+    memory = ceiling(bounds, bounds.connections + bounds.connections // 4 + 64)
+    assert memory.total + memory.kernel < int(most) << 30
+
+
 # -- install-service ---------------------------------------------------------------------------------------------------
 
 
@@ -147,7 +158,7 @@ def test_a_unit_of_ours_is_replaced_and_any_other_left(tmp_path):
     first = path.read_text()
     assert runs(*words, "--command", "/opt/new").returncode == 0
     assert "ExecStart=/opt/new run" in path.read_text()
-    for foreign in ("[Service]\nExecStart=/bin/true\n", first.replace("3G", "4G"), "", "\0\xff"):
+    for foreign in ("[Service]\nExecStart=/bin/true\n", first.replace("8G", "9G"), "", "\0\xff"):
         path.write_text(foreign)
         done = runs(*words)
         assert done.returncode == 8
