@@ -14,10 +14,10 @@ from peer.core.alarms import AlarmKind
 from peer.core.commands import Answered, Command, Ended, Ready, Show, Transmit
 from peer.core.events import Reading
 from peer.core.inbox import Inbox
+from peer.core.insistence import Insistence
 from peer.core.outbox import Outbox
-from peer.core.patience import SLEPT, Patience
+from peer.core.patience import SLEPT
 from peer.core.publication import Publication
-from peer.core.restrictions import Kept
 from peer.core.roster import Roster
 from peer.keys import Keys, bury
 from peer.store import Room, Store
@@ -96,10 +96,7 @@ class RoomCore:
         self._publication = Publication(room, self.keys, self.roster, self._request, rotates=self._publishes)
         self._fetching: dict[bytes, tuple[PeerId, int]] = {}
         self._submitted: set[bytes] = set()
-        self._restrictions: dict[bytes, int] = {}
-        """Those that the relay's log lacks, and since when they have been submitted to it."""
-        self._patience: Patience[bytes] = Patience()
-        self._restoring: dict[bytes, bytes] = {}
+        self._insistence = Insistence(room, self.roster, self._request)
         self._refreshed = 0
         self._ticked = 0
         self._ended = False
@@ -206,7 +203,7 @@ class RoomCore:
             self._emit(Answered(identifier, Gone()))
         self._submitted.clear()
         self._publication.disconnected()
-        self._restoring.clear()
+        self._insistence.disconnected()
         self._fetching.clear()
 
     def receive(self, deliveries: Iterable[ev.Delivery], now: int) -> None:
@@ -285,11 +282,7 @@ class RoomCore:
         self._caught_up = True
         self._note_attached(now)
         self.inbox.attached(now)
-        for kept in self.roster.restrictions.lacking():
-            self._restrictions.setdefault(kept.raw, now)
-            if self.roster.restrictions.was_taken(kept.raw, self._incarnation):
-                self._withheld(kept, now)
-            self._restoring[self._request(ev.Submit(new_message_id(), self._room.id, kept.raw))] = kept.raw
+        self._insistence.attached(self._incarnation, now)
         if restarted or self._restored:
             self._publication.bring_back(now)
         self._publication.publish(now)
@@ -360,8 +353,8 @@ class RoomCore:
         if (generation := self._publication.accepted(identifier)) is not None:
             self.keys.was_accepted(generation, self._retention, now)
             self.outbox.flush(now)
-        elif identifier in self._restoring:
-            self.roster.restrictions.taken(self._restoring.pop(identifier), self._incarnation)
+        elif self._insistence.accepted(identifier, self._incarnation):
+            return
         elif identifier in self._submitted:
             self._submitted.discard(identifier)
             self._emit(Answered(identifier))
@@ -388,7 +381,7 @@ class RoomCore:
             peer, generation = self._fetching.pop(identifier)
             self.inbox.unavailable(peer, generation, now)
         else:
-            self._restoring.pop(identifier, None)
+            self._insistence.refused(identifier)
             self._publication.refused(identifier)
 
     def _opened(self) -> None:
@@ -428,18 +421,4 @@ class RoomCore:
         self._publication.publish(now)
         if self._reading is not Reading.NOTHING and now - self._refreshed >= _REFRESH:
             self._note_attached(now)
-        self._insist(now, self._attached_since, attached)
-
-    def _insist(self, now: int, attached_since: int, attached: int) -> None:
-        """Sound an alarm about every restriction that was submitted and has not been taken for too long."""
-        lacking = {kept.raw: kept for kept in self.roster.restrictions.lacking()} if self._restrictions else {}
-        self._restrictions = {raw: since for raw, since in self._restrictions.items() if raw in lacking}
-        over = self._patience.passes(attached, self._restrictions)
-        for raw, since in list(self._restrictions.items()):
-            if raw in over or now - max(since, attached_since) >= limits.UNRESOLVED:
-                del self._restrictions[raw]
-                self._withheld(lacking[raw], now)
-
-    def _withheld(self, kept: Kept, now: int) -> None:
-        subject = kept.goes if kept.goes is not None and kept.is_back else b""
-        self.roster.sound(AlarmKind.WITHHELD, subject, self.roster.why_gone(kept), now)
+        self._insistence.tick(now, self._attached_since, attached)
