@@ -35,7 +35,8 @@ class Counts:
     expired: int = 0
     """Messages dropped at the end of their life, or with their room."""
     evicted: Counter[str] = field(default_factory=Counter)
-    """Messages dropped before their time, by the limit that was reached; likewise ``evicted_bytes``."""
+    """Messages dropped before their time, for the sake of the bound on what one ``sender``, a ``room`` or ``all`` keep;
+    asides are not told apart. Likewise ``evicted_bytes``."""
     evicted_bytes: Counter[str] = field(default_factory=Counter)
     rooms_founded: int = 0
     rooms_restored: int = 0

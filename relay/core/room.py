@@ -63,8 +63,8 @@ class Room:
         self.roster = Roster(self._retention + limits.CHAIN_LIFE)
         self.attendance = Attendance()
         self._pool_of_asides = pools.asides
-        pool = Pool("bytes_per_room", bounds.bytes_per_room, pools.posts.counts, pools.posts)
-        self.stream = Stream((self._retention,), "bytes_per_sender", bounds.bytes_per_sender, pool)
+        pool = Pool("room", bounds.bytes_per_room, pools.posts.counts, pools.posts)
+        self.stream = Stream((self._retention,), "sender", bounds.bytes_per_sender, pool)
         self._asides: dict[PeerId, Stream] = {}
         self._attached: dict[PeerId, list[Attachment]] = {}
         self.newest_admission = max((member.since for member in membership.members.values()), default=0)
@@ -90,7 +90,7 @@ class Room:
         stream = self._asides.get(peer)
         if stream is None:
             lives = (self._retention, self._retention + limits.CHAIN_LIFE)
-            stream = self._asides[peer] = Stream(lives, "bytes_per_pair", self._bytes_per_pair, self._pool_of_asides)
+            stream = self._asides[peer] = Stream(lives, "sender", self._bytes_per_pair, self._pool_of_asides)
         return stream
 
     def listening(self, peer: PeerId) -> list[list[bytes]]:

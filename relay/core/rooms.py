@@ -67,8 +67,8 @@ class Rooms:
         self.size = 0
         """The bytes that all rooms cost, without what is retained."""
         self.pools = Pools(
-            Pool("bytes_of_posts", bounds.bytes_of_posts, counts),
-            Pool("bytes_of_asides", bounds.bytes_of_asides, counts),
+            Pool("all", bounds.bytes_of_posts, counts),
+            Pool("all", bounds.bytes_of_asides, counts),
         )
         self.founders: Container[PeerId] | None = None
         """Whose rooms are opened; None is everybody's."""

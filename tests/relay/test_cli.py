@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -366,3 +367,11 @@ def test_room_for_descriptors(fake, monkeypatch, soft, hard, set_to, connections
     assert serve._set_process_limits(limits.RelayLimits(connections=1_000)) == connections
     assert fake.get(resource.RLIMIT_NOFILE) == (set_to and (set_to, hard))
     assert fake[resource.RLIMIT_CORE] == (0, 0)
+
+
+def test_the_document_has_every_limit_with_its_default():
+    rows = [line for line in Path("docs/limits.md").read_text().splitlines() if line.startswith("|")]
+    for field in dataclasses.fields(limits.RelayLimits):
+        option, default = LIMITS[field.name][0], field.default
+        forms = [f"{default}", f"{default // 3600} h", f"{default >> 20} MiB", f"{default >> 20} MiB/s"]
+        assert any(f"`{option}`" in row and any(form in row for form in forms) for row in rows), option

@@ -187,8 +187,8 @@ def test_what_alice_and_bob_whisper_within_their_bounds_changes_nothing_that_chu
         for one, other in ((c.alice, c.bob), (c.bob, c.alice)):
             one.sends(*(one.post(c.room, "x" * numbers.randrange(60_000), other, index=4) for _ in range(2)))
         c.stage.turns()
-    assert c.stage.core.counts.evicted["bytes_per_pair"] > 0
-    assert bool(c.stage.core.counts.evicted["bytes_of_asides"]) == bool(bounds)
+    assert c.stage.core.counts.evicted["sender"] > 0
+    assert bool(c.stage.core.counts.evicted["all"]) == bool(bounds)
     assert later(c.chuck, c.room) == ["(for chuck)", "for all"]
 
 
