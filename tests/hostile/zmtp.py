@@ -93,8 +93,11 @@ class Raw:
             data += more
         return data
 
-    def is_cut(self, patience: float = PATIENCE) -> bool:
-        """Swallow what comes until the relay ends the connection; say False if it does not in time."""
+    def is_cut(self, patience: float = 10.0) -> bool:
+        """Swallow what comes until the relay ends the connection; say False if it does not in time.
+
+        Later its heartbeats, which nobody answers here, would end it in any case.
+        """
         deadline = time.monotonic() + patience
         while (left := deadline - time.monotonic()) > 0:
             self.socket.settimeout(left)
