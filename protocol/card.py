@@ -22,8 +22,8 @@ from protocol.primitives import Label, random
 from protocol.wire import exactly, number, upto
 
 _CHECKS: Final = (exactly(32), number(limits.TIME), exactly(32), number(limits.TIME), upto(128))
-_PROBE: Final = bytes([64]) + bytes(30) + bytes([64])
-"""Any clamped scalar: multiplied with a low-order point it gives zero, which libsodium refuses."""
+_PROBE: Final = bytes(32)
+"""Any scalar does (libsodium sets the bits that all have): with a low-order point it gives zero, which is refused."""
 
 
 @dataclass(frozen=True, slots=True)

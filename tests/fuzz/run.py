@@ -8,16 +8,24 @@ the fix, so that every test run replays it. ``--keep`` adds to the corpus what r
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.fuzz.target import Target
 
 HERE = Path(__file__).parent
 CORPUS, FOUND = HERE / "corpus", HERE / "found"
 PACKAGES = ["protocol", "peer", "relay"]
+OURS = tuple(str(HERE.parents[1] / package) for package in PACKAGES)
 
 
 def fuzz(target: str, arguments: list[str]) -> None:
@@ -36,26 +44,50 @@ def start(target: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, capture_output=True, text=True, cwd=HERE.parents[1])
 
 
-def hunt(target: str, seconds: int, keep: bool) -> bool:
-    """Fuzz one target for so long; say whether it withstood."""
+def hunt(target: str, seconds: int, grown: Path) -> bool:
+    """Fuzz one target for so long, and let its inputs grow in a folder; say whether it withstood."""
     from tests.fuzz.targets import TARGETS
 
-    kept = CORPUS / target
-    kept.mkdir(parents=True, exist_ok=True)
-    FOUND.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        grown = Path(folder)
-        for number, seed in enumerate(TARGETS[target].seeds):
-            (grown / f"seed-{number}").write_bytes(seed)
-        limits = [f"-max_len={TARGETS[target].longest}", "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]
-        prefix = f"-artifact_prefix={FOUND}/{target}-"
-        ended = start(target, str(grown), str(kept), f"-max_total_time={seconds}", prefix, *limits)
-        figures = dict(line.split()[0:2] for line in ended.stderr.splitlines() if line.startswith("stat::"))
-        print(f"{target:14} {figures.get('stat::number_of_executed_units:', '?'):>9} inputs", end="  ")
-        print("withstood" if ended.returncode == 0 else f"FAILED\n{ended.stdout}{ended.stderr}", flush=True)
-        if keep and ended.returncode == 0:
-            start(target, str(kept), str(grown), "-merge=1", "-use_counters=0", *limits[:2])
+    grown.mkdir()
+    for number, seed in enumerate(TARGETS[target].seeds):
+        (grown / f"seed-{number}").write_bytes(seed)
+    bounds = [f"-max_len={TARGETS[target].longest}", "-timeout=10", "-rss_limit_mb=1024"]
+    report = [f"-max_total_time={seconds}", f"-artifact_prefix={FOUND}/{target}-", "-print_final_stats=1"]
+    ended = start(target, str(grown), str(CORPUS / target), *bounds, *report)
+    figures = dict(line.split()[:2] for line in ended.stderr.splitlines() if line.startswith("stat::"))
+    print(f"{target:14} {figures.get('stat::number_of_executed_units:', '?'):>9} inputs", end="  ")
+    print("withstood" if ended.returncode == 0 else f"FAILED\n{ended.stdout}{ended.stderr}", flush=True)
     return ended.returncode == 0
+
+
+def minimise(target: Target, grown: Path, kept: Path) -> None:
+    """Add to the corpus, the smallest first, what runs a line that neither the seeds nor anything kept runs."""
+    known = set().union(
+        *(lines(target, data) for data in [*target.seeds, *(path.read_bytes() for path in kept.iterdir())])
+    )
+    for data in sorted((path.read_bytes() for path in grown.iterdir()), key=len):
+        reached = lines(target, data)
+        if not reached <= known:
+            known |= reached
+            (kept / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+
+
+def lines(target: Target, data: bytes) -> set[tuple[str, int]]:
+    """Return every line of ours that runs when a target is fed."""
+    ran = set()
+
+    def trace(frame: FrameType, event: str, _: object) -> Callable[..., object] | None:
+        if not frame.f_code.co_filename.startswith(OURS):
+            return None
+        ran.add((frame.f_code.co_filename, frame.f_lineno))
+        return trace
+
+    sys.settrace(trace)
+    try:
+        target.feed(data)
+    finally:
+        sys.settrace(None)
+    return ran
 
 
 def main() -> None:
@@ -70,8 +102,13 @@ def main() -> None:
         return
     from tests.fuzz.targets import TARGETS
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        withstood = list(pool.map(lambda name: hunt(name, known.seconds, known.keep), known.targets or TARGETS))
+    names = known.targets or list(TARGETS)
+    for folder in (FOUND, *(CORPUS / name for name in names)):
+        folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as grown, ThreadPoolExecutor(os.cpu_count()) as pool:
+        withstood = list(pool.map(lambda name: hunt(name, known.seconds, Path(grown, name)), names))
+        for name in names if known.keep else ():
+            minimise(TARGETS[name], Path(grown, name), CORPUS / name)
     sys.exit(0 if all(withstood) else 1)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,9 +31,9 @@ class Mutant:
 
 
 def mutants(module: str, source: str) -> Iterator[Mutant]:
-    """Yield every mutant of a module; those that come to the same only once."""
+    """Yield every mutant of a module; those that come to the same only once. Each has a name of its own."""
     tree = ast.parse(source)
-    seen = {ast.unparse(tree)}
+    seen, names = {ast.unparse(tree)}, Counter[str]()
     for path, node in _places(tree, ()):
         for what, new in _mistakes(node):
             mutated: Any = copy.deepcopy(tree)
@@ -46,7 +47,9 @@ def mutants(module: str, source: str) -> Iterator[Mutant]:
             text = ast.unparse(mutated)
             if text not in seen:
                 seen.add(text)
-                yield Mutant(module, node.lineno, what, ast.fix_missing_locations(mutated))
+                names[what] += 1
+                name = f"{what} ({names[what]})" if names[what] > 1 else what
+                yield Mutant(module, node.lineno, name, ast.fix_missing_locations(mutated))
 
 
 def _places(node: ast.AST, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], ast.expr | ast.stmt]]:

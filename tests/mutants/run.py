@@ -1,8 +1,8 @@
 """Make one small mistake after the other in what decides who reads what, and see a test notice each: `make mutants`.
 
 A child is forked for each mutant. It puts the mutant in the place of its module, before anything imports that, and
-runs tests until one fails: the module's own first, then all of ``tests/protocol`` and the vectors. What no test can
-notice is listed in ``equivalent``, with the reason; any other survivor is a test that lacks.
+runs the module's own tests until one fails. What no test can notice is listed in ``equivalent``, with the reason; any
+other survivor is a test that lacks.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def be(mutant: Mutant) -> None:
     for descriptor in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     own = sorted(str(path) for path in Path("tests/protocol").glob(f"test_{mutant.module}*.py"))
-    os._exit(1 if pytest.main([*OPTIONS, *own, "tests/protocol", "tests/vectors"]) else 0)
+    os._exit(bool(pytest.main([*OPTIONS, *own])))
 
 
 def survivors(every: list[Mutant]) -> Iterator[Mutant]:
@@ -85,12 +85,10 @@ def main() -> None:
         if not list(survivors([Mutant(module, 0, "no mistake", ast.parse(source))])):
             sys.exit("the tests fail as it is")
         every = list(mutants(module, source))
-        alive = sorted(survivors(every), key=lambda mutant: mutant.line)
-        unknown = [mutant for mutant in alive if f"{module}: {mutant.what}" not in EQUIVALENT]
+        alive = [f"{module}: {mutant.what}" for mutant in survivors(every)]
+        unknown = [what for what in alive if what not in EQUIVALENT]
         print(f"{module}: {len(every)} mutants, {len(every) - len(alive)} noticed,", end=" ")
-        print(f"{len(alive) - len(unknown)} equivalent, {len(unknown)} not noticed", flush=True)
-        for mutant in unknown:
-            print(f"  line {mutant.line}, {module}: {mutant.what}", flush=True)
+        print(f"{len(alive) - len(unknown)} equivalent, {len(unknown)} not noticed", *unknown, sep="\n  ", flush=True)
         missed += len(unknown)
     sys.exit(missed > 0)
 

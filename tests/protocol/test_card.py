@@ -67,6 +67,7 @@ def test_an_expired_card_still_opens_what_its_owner_sent() -> None:
     assert late.expired(NOW + 2 * limits.CARD_LIFE)
 
 
+LONGEST = next(raw for n in range(400) if len(raw := cd.make(ALICE, ROOM, NOW, KEY, bytes(n))) == 512)
 REFUSED = [
     # why, error, bytes
     ("another room's (attack 18)", BadCard, signed(OTHER_ROOM, NOW, KEY, NOW + 1, NICK)),
@@ -85,6 +86,7 @@ REFUSED = [
     ("a field too many", Malformed, signed(ROOM, NOW, KEY, NOW + 1, NICK, None)),
     ("no array", Malformed, ALICE.public + ALICE.sign(Label.CARD, ALICE.public + b"\xc0") + b"\xc0"),
     ("nothing in it", Malformed, ALICE.public + ALICE.sign(Label.CARD, ALICE.public)),
+    ("512 bytes, most of it nick", Malformed, LONGEST),
     ("513 bytes", TooLarge, cd.make(ALICE, ROOM, NOW, KEY, bytes(400))),
     ("signed for another purpose (attack 10)", BadSignature, signed(ROOM, NOW, KEY, NOW + 1, NICK, label=Label.HELLO)),
     ("another owner before it (attack 19)", BadSignature, BOB.public + cd.make(ALICE, ROOM, NOW, KEY, NICK)[32:]),
@@ -108,6 +110,7 @@ def test_a_card_is_refused(why, error, raw) -> None:
         signed(ROOM, NOW + limits.CARD_AHEAD, KEY, NOW + limits.CARD_AHEAD + 1, NICK),
         signed(ROOM, NOW, KEY, NOW + limits.CARD_LIFE, NICK),
         signed(ROOM, 0, KEY, 1, b""),
+        signed(ROOM, NOW, KEY, NOW + 1, b"n" * 128),
     ],
 )
 def test_a_card_at_the_edge_is_taken(raw) -> None:
@@ -147,8 +150,9 @@ def test_low_order_means_that_no_secret_matters() -> None:
 
 @given(st.binary(min_size=32, max_size=32))
 def test_an_honest_key_is_not_of_low_order(secret) -> None:
-    assert not cd.is_low_order(cd.sealing_key(cd.SealingSecret(secret)))
+    assert cd.is_low_order(cd.sealing_key(cd.SealingSecret(secret))) is False
     assert cd.new_sealing_secret() != cd.new_sealing_secret()
+    assert len(cd.new_sealing_secret()) == 32
 
 
 # -- newer and older --------------------------------------------------------------------------------------------------

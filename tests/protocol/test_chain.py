@@ -132,6 +132,7 @@ def test_the_name_of_a_chain_is_of_its_room_its_sender_and_its_key() -> None:
     }
     assert len(names) == 8
     assert Line().sending.id != Line().sending.id
+    assert len(Line().sending.share().key) == 32
     line = Line()
     assert line.given().id == line.sending.id == chain_id(ROOM, ALICE.id, line.sending.share().verify_key)
 
@@ -366,6 +367,8 @@ def test_a_clear_part_out_of_range_is_refused() -> None:
     body = Line().says()
     with pytest.raises(CannotOpen):
         header(body[:34] + b"\xff" * 8 + body[42:])
+    with pytest.raises(CannotOpen, match="range"):
+        header(body[:34] + limits.COUNTER.to_bytes(8) + body[42:])
     edge = body[:34] + (limits.COUNTER - 1).to_bytes(8) + body[42:]
     assert header(edge).anchor == Anchor(limits.COUNTER - 1, Head(ANCHOR.head))
 

@@ -156,6 +156,12 @@ def test_claim_7_bob_can_make_any_aside_from_alice_to_bob_that_he_could_show() -
     )
 
 
+def test_a_body_without_a_plaintext_is_not_too_short_to_say_whose_it_is() -> None:
+    assert seal.recipient_generation(bob.generation.to_bytes(8) + bytes(OVERHEAD - 8)) == bob.generation
+    with pytest.raises(CannotOpen, match="too short"):
+        seal.recipient_generation(bob.generation.to_bytes(8) + bytes(OVERHEAD - 9))
+
+
 # -- what must not ----------------------------------------------------------------------------------------------------
 
 ELSEWHERE = {

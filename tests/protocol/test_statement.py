@@ -12,7 +12,7 @@ from protocol import limits, wire
 from protocol import statement as st
 from protocol.errors import BackchannelError, BadSignature, Malformed, TooLarge
 from protocol.identity import SigningKey
-from protocol.ids import InviteId
+from protocol.ids import Anchor, InviteId
 from protocol.primitives import Label
 from protocol.statement import Kind
 from tests.protocol.builders import ALICE, ANCHOR, BOB, CHUCK, NOW, OTHER_ROOM, ROOM, briefly_and_for_long, flips
@@ -66,6 +66,7 @@ def test_the_table_has_every_kind() -> None:
 @every
 def test_what_was_signed_is_what_is_read(raw, said, restricts) -> None:
     assert st.decode(raw) == said
+    assert isinstance(said, st.Statement)
     assert signed(Kind(raw[0]), body_of(raw)) == raw
     assert st.is_restriction(said) is restricts
     if isinstance(said, st.Anchored):
@@ -116,7 +117,15 @@ def test_an_unknown_kind_is_refused(kind) -> None:
 def test_more_than_a_kibibyte_is_refused_before_it_is_looked_at() -> None:
     for read in (st.decode, st.statement_id):
         with pytest.raises(TooLarge):
-            read(bytes(limits.STATEMENT + 1))
+            read(b"\x01" + bytes(limits.STATEMENT))
+    assert len(st.statement_id(b"\x01" + bytes(limits.STATEMENT - 1))) == 32
+
+
+@pytest.mark.parametrize(("kind", "header"), [(Kind.LEAVE, 97), (Kind.ADMIT, 193)])
+def test_a_statement_is_more_than_its_header(kind, header) -> None:
+    with pytest.raises(Malformed):
+        st.statement_id(bytes([kind]) + bytes(header - 1))
+    assert len(st.statement_id(bytes([kind]) + bytes(header))) == 32
 
 
 # -- an admission has two signatures ----------------------------------------------------------------------------------
@@ -188,6 +197,20 @@ BAD_BODIES = [
 def test_a_body_that_is_wrong_anywhere_is_malformed_though_properly_signed(kind, body) -> None:
     with pytest.raises(Malformed):
         st.decode(signed(kind, body))
+
+
+EDGES = [
+    st.found(ALICE, SALT, limits.TIME - 1, False, b"t" * 160),
+    st.found(ALICE, SALT, 0, False, b""),
+    st.grant(ALICE, ROOM, Anchor(limits.COUNTER - 1, ANCHOR.head), INVITE, limits.INVITE_USES, limits.TIME - 1),
+    st.grant(ALICE, ROOM, Anchor(0, ANCHOR.head), INVITE, 0, 0),
+]
+
+
+@pytest.mark.parametrize("raw", EDGES)
+def test_a_body_at_the_edge_is_taken(raw) -> None:
+    assert signed(Kind(raw[0]), body_of(raw)) == raw
+    st.decode(raw)
 
 
 def test_nothing_is_unpacked_before_its_signature_verifies(monkeypatch) -> None:
