@@ -112,9 +112,10 @@ class Membership:
 
     def grant(self, invite: InviteId) -> st.Grant | None:
         """Return what makes ``invite`` live. A REVOKE ends it, any REMOVE, its granter's LEAVE or loss of the right."""
-        index, grant = self._grants.get(invite) or (0, None)
-        if grant is None:
+        made = self._grants.get(invite)
+        if made is None:
             return None
+        index, grant = made
         ended = max(self._latest[st.Remove], self.left.get(grant.signer, 0), self._demoted.get(grant.signer, 0))
         return grant if index > ended else None
 

@@ -161,7 +161,7 @@ def wakes(store: Store) -> tuple[RoomCore, bytes]:
     kept = store.room_by_id(room.id)
     assert kept
     core = RoomCore(store, kept, store.identity(), reading=Reading.BACKLOG, present=True)
-    core.connected(ev.Welcome(VERSION, bytes(16), NOW, 600), NOW)
+    core.connected(ev.Welcome(VERSION, bytes(16), NOW, 600), NOW, since=NOW)
     (attach,) = [c.request for c in core.take() if isinstance(c, Transmit) and isinstance(c.request, ev.Attach)]
     return core, attach.id
 

@@ -77,6 +77,12 @@ def test_a_grant_or_promotion_must_have_seen_the_latest_change_of_rights(what, r
     room.membership.apply(say(room.anchor))
 
 
+def test_a_grant_stands_on_the_founding_at_least() -> None:
+    room = Room()
+    room.refuses(StaleAnchor, room.signed(st.grant, ALICE, invite(NEW), 0, 0, at=Anchor(0, START)))
+    room.says(st.grant, ALICE, invite(NEW), 0, 0, at=room.at(1))
+
+
 def test_admissions_and_departures_hold_up_no_grant() -> None:
     room, keys = populated()
     before = room.anchor
@@ -223,6 +229,11 @@ def test_who_belonged_when() -> None:
     room.says(st.leave, BOB)  # 4
     room.says(st.admit, BOB, key)  # 5
     room.says(st.remove, ALICE, BOB.id, False)  # 6
+    ends = [Membership.fold(room.membership.log[:index]).end_of(BOB.id) for index in range(1, 7)]
+    assert ends == [None, None, None, 4, None, 6]
+    assert (room.membership.end_of(ALICE.id), room.membership.end_of(CHUCK.id)) == (None, None)
+    assert room.membership.members[ALICE.id].since == 1
+    assert Membership.fold(room.membership.log[:5]).members[BOB.id].since == 5
     was = [room.membership.was_member(BOB.id, index) for index in range(9)]
     assert was == [False, False, False, True, False, True, False, False, False]
     assert [room.membership.was_member(ALICE.id, index) for index in range(3)] == [False, True, True]
@@ -307,8 +318,9 @@ def test_a_log_begins_with_a_founding() -> None:
     room, _ = populated()
     with pytest.raises(Malformed):
         Membership.fold([])
-    with pytest.raises(BadStatement):
-        Membership.fold(room.membership.log[1:])
+    for raw in room.membership.log[1:]:
+        with pytest.raises(BadStatement, match="begins with FOUND"):
+            Membership(raw)
     assert state(Membership.fold(iter(room.membership.log))) == state(room.membership)
 
 
