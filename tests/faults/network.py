@@ -109,7 +109,7 @@ class Wire:
                 carried.halved = not (near and far)
                 for writer, ends in ((carried.near, near), (carried.far, far)):
                     if ends:
-                        with contextlib.suppress(OSError):
+                        with contextlib.suppress(OSError, AttributeError):  # it may be closed already
                             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                         writer.transport.abort()
 

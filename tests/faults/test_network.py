@@ -37,8 +37,7 @@ def test_delayed_held_and_cut(scene, wire):
     crowd.goes_on()
     for _ in range(4):
         before = wire.cuts
-        wire.cut()
-        crowd.waits(lambda before=before: wire.cuts > before)
+        crowd.waits(lambda before=before: wire.cut() or wire.cuts > before)
         crowd.goes_on(10)
     wire.down()
     crowd.speaks_on(30)
@@ -56,8 +55,7 @@ def test_half_open(scene, wire, left):
     for _ in range(2):
         crowd.goes_on()
         before = wire.cuts
-        wire.halve(left)
-        crowd.waits(lambda before=before: wire.cuts > before)
+        crowd.waits(lambda before=before: wire.halve(left) or wire.cuts > before)
         crowd.goes_on()
     crowd.balances(whole=True)
 
