@@ -83,6 +83,11 @@ def test_a_grant_stands_on_the_founding_at_least() -> None:
     room.says(st.grant, ALICE, invite(NEW), 0, 0, at=room.at(1))
 
 
+def test_whoever_never_left_may_enter_from_any_place_of_the_log() -> None:
+    room, keys = populated()
+    room.says(st.admit, DAVE, keys["founder"], at=room.at(0))
+
+
 def test_admissions_and_departures_hold_up_no_grant() -> None:
     room, keys = populated()
     before = room.anchor
