@@ -18,7 +18,6 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -31,6 +30,8 @@ from relay import pipes
 from relay.ceiling import give_back
 from relay.core import counts
 from relay.core.core import HELLO_WAIT, Core, Push
+from relay.intake import Intake
+from relay.links import Links, shut
 from relay.logs import values
 
 if TYPE_CHECKING:
@@ -49,9 +50,6 @@ HANGING_UP: Final = 2_000
 """How long (ms) the relay waits, when it stops, until everybody has read all and hung up."""
 FAREWELL: Final = 1_000
 """How long (ms) the relay's last frames may take to leave when it stops."""
-REMEMBERED: Final = 60_000
-"""How long (ms) a connection that was cut is remembered, so that what it sent before is swallowed."""
-
 _AT_ONCE: Final = int(zmq.NOBLOCK)
 _MORE_FOLLOWS: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 """Plain numbers: to join two flags of an enumeration takes as long as to send a frame."""
@@ -59,6 +57,7 @@ _MORE_FOLLOWS: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 _MONITOR: Final = "inproc://monitor"
 _EVENT: Final = struct.Struct("=HI")
 _SWEEP: Final = 1_000
+_LOOK: Final = 250
 _GLANCE: Final = 10
 _ZAP: Final = "inproc://zeromq.zap.01"
 _ZAP_DOMAIN: Final = b"backchannel"
@@ -69,14 +68,6 @@ class CannotListen(BadInput):
 
     code = "cannot-listen"
     sentence = "The relay can't listen there: choose another HOST:PORT with --bind, or stop what listens there already."
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """One accepted TCP connection. Descriptors are used again, so they are told apart by a count."""
-
-    fd: int
-    count: int
 
 
 def _do_nothing() -> None:
@@ -124,24 +115,16 @@ class Router:
         self._poller = zmq.Poller()
         for pollable in (self._socket, self._waiting, *self._watched):
             self._poller.register(pollable, zmq.POLLIN)
-        self._accepted = 0
-        self._open: dict[int, tuple[Incoming, int]] = {}
-        """By descriptor: what is accepted and not disconnected, and since when."""
-        self._links: dict[bytes, Incoming | None] = {}
-        """By routing id: which TCP connection it is, if that is known."""
-        self._bound: dict[Incoming, bytes] = {}
-        self._unbound: dict[bytes, tuple[int, int]] = {}
-        """Connections whose TCP connection is not known: the descriptor that their first frame named, and when."""
-        self._silent: dict[int, tuple[Incoming, int]] = {}
-        """By descriptor, the oldest first: what is accepted and has not been heard, and since when."""
+        self.links = Links()
         self._pipes = pipes.Pipes()
+        self._intake = Intake()
         self._doomed: list[tuple[int, bytes]] = []
-        self._dead: dict[bytes, int] = {}
+        """Connections that the core has cut, and when they are to be."""
         self._gone: list[bytes] = []
         """Connections that are no more, which the core has not been told."""
         self._swollen = False
         """Whether somebody has made ZeroMQ take much memory, which is free again."""
-        self._sweep_at = 0
+        self._sweep_at = self._look_at = 0
         self._each_second: Callable[[], None] = _do_nothing
         for take_all in self._watched.values():
             take_all()
@@ -225,16 +208,6 @@ class Router:
             self._waker.send(b"\0")
 
     @property
-    def accepted(self) -> int:
-        """How many TCP connections were ever accepted."""
-        return self._accepted
-
-    @property
-    def unproven(self) -> int:
-        """How many TCP connections are open and have not sent a frame: in the handshake, or silent."""
-        return len(self._open) - len(self._bound)
-
-    @property
     def wakeup_fd(self) -> int:
         """What to write to for the loop to look at once whether it should stop: for ``signal.set_wakeup_fd``."""
         return self._waker.fileno()
@@ -265,7 +238,7 @@ class Router:
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     def _step(self, *, wait: bool = True) -> None:
-        patience = min(self._core.rest(monotonic_ms()), LAST_WORDS // 2 if self._doomed else _SWEEP) if wait else 0
+        patience = min(self._core.rest(monotonic_ms()), LAST_WORDS // 2 if self._doomed else _LOOK) if wait else 0
         for ready, _ in self._poller.poll(patience):
             if ready in self._watched:
                 self._watched[ready]()
@@ -287,6 +260,8 @@ class Router:
         self._core.tick(now)
         self._turn()
         self._cut_doomed(now)
+        if now >= self._look_at:
+            self._look_for_endless(now)
         if now >= self._sweep_at:
             self._sweep(now)
 
@@ -309,15 +284,17 @@ class Router:
         return frames
 
     def _receive(self, connection: bytes, frame: zmq.Frame, now: int) -> None:
-        if connection not in self._links and not self._link(connection, frame, now):
+        if connection not in self.links.known and not self._link(connection, frame, now):
             return
+        if incoming := self.links.known[connection]:
+            self._intake.took(incoming, len(frame))
         try:
             self._core.receive(connection, frame.bytes, now)
         except Exception as error:  # noqa: BLE001 - one connection's frame must never end everybody's relay
             # Neither the message nor the traceback: both could show what a member sent.
             log.error("a frame met a fault, its connection is cut", extra=values(where=_where(error)))  # noqa: TRY400
             self._core.counts.cut[counts.FAULT] += 1
-            self._shut_link(connection)
+            self._cut(connection)
             self._forget(connection, now)
 
     def _turn(self) -> None:
@@ -326,7 +303,7 @@ class Router:
             self._push(push, now)
         for connection in self._core.take_cuts():
             self._doomed.append((now + LAST_WORDS, connection))
-            self._dead[connection] = now
+            self.links.dead[connection] = now
 
     def _push(self, push: Push, now: int) -> None:
         send = self._send
@@ -348,7 +325,7 @@ class Router:
                 self._forget(connection, now)
 
     def _has_room(self, connection: bytes, size: int) -> bool:
-        incoming = self._links.get(connection)
+        incoming = self.links.known.get(connection)
         return self._pipes.take(connection, size, incoming.fd if incoming else None)
 
     # -- connections --------------------------------------------------------------------------------------------------
@@ -372,56 +349,36 @@ class Router:
             while True:
                 event, fd = _EVENT.unpack(self._monitor.recv_multipart(zmq.NOBLOCK)[0])
                 if event == zmq.EVENT_ACCEPTED:
-                    self._accepted += 1
-                    self._open[fd] = (Incoming(fd, self._accepted), monotonic_ms())
-                    log.debug("accepted", extra=values(connection=self._accepted))
-                    self._silent[fd] = self._open[fd]
-                    if len(self._silent) + len(self._bound) > self._most:
-                        self._cut_silent(next(iter(self._silent)), counts.FULL)
-                elif fd in self._open:
-                    incoming, _ = self._open.pop(fd)
-                    self._silent.pop(fd, None)
+                    self.links.accept(fd, monotonic_ms())
+                    log.debug("accepted", extra=values(connection=self.links.accepted))
+                    if len(self.links.silent) + len(self.links.bound) > self._most:
+                        self._cut_silent(next(iter(self.links.silent)), counts.FULL)
+                elif ended := self.links.disconnect(fd):
+                    incoming, connection = ended
                     log.debug("disconnected", extra=values(connection=incoming.count))
-                    if connection := self._bound.pop(incoming, None):
+                    if connection:
                         self._gone.append(connection)
         except zmq.Again:
             return
 
     def _link(self, connection: bytes, frame: zmq.Frame, now: int) -> bool:
-        """Tell the core of a connection that is new here, and find out which TCP connection it is.
+        """Tell the core of a connection that is new here; say False if it was cut: what it still sends is swallowed.
 
-        Say False if it was cut: what it still sends is swallowed. The monitor is read first: whoever sent a frame was
-        accepted before, but the loop may not have heard of that yet.
+        The monitor is read first: whoever sent a frame was accepted before, but the loop may not have heard of it yet.
         """
-        if connection in self._dead:
+        if connection in self.links.dead:
             return False
         self._read_monitor()
         key, fd = bytes.fromhex(str(frame.get("User-Id"))), frame.get(zmq.SRCFD)
         assert isinstance(fd, int)
         self._core.connect(connection, key, str(frame.get("Peer-Address")), now)
-        self._links[connection] = None
-        self._unbound[connection] = (fd, now)
-        self._bind(connection)
+        self.links.add(connection, fd, now)
         return True
-
-    def _bind(self, connection: bytes) -> None:
-        """Find the TCP connection of ``connection``, unless it is disconnected or the descriptor is another's."""
-        fd, first_heard = self._unbound[connection]
-        incoming, since = self._open.get(fd, (None, 0))
-        if incoming and incoming not in self._bound and since <= first_heard:
-            self._links[connection] = incoming
-            self._bound[incoming] = connection
-            self._silent.pop(fd, None)
-            del self._unbound[connection]
 
     def _forget(self, connection: bytes, now: int) -> None:
         """Take note that a connection is no more."""
-        incoming = self._links.pop(connection, None)
-        if incoming:
-            self._bound.pop(incoming, None)
-        self._unbound.pop(connection, None)
+        self.links.forget(connection, now)
         self._pipes.forget(connection)
-        self._dead[connection] = now
         self._core.disconnect(connection, now)
 
     def _forget_gone(self, now: int) -> None:
@@ -431,47 +388,45 @@ class Router:
 
     def _expel(self, connection: bytes, frame: zmq.Frame, now: int) -> None:
         """Cut whoever sent a message of several parts."""
-        if connection in self._links or self._link(connection, frame, now):
+        if connection in self.links.known or self._link(connection, frame, now):
             self._core.counts.cut[counts.PARTS] += 1
             self._swollen = True
-            self._shut_link(connection)
+            self._cut(connection)
             self._forget(connection, now)
+
+    def _cut(self, connection: bytes) -> None:
+        self.links.cut(connection)
+        self._pipes.forget(connection)
 
     def _cut_silent(self, fd: int, reason: str) -> None:
         """Cut what has not been heard. When there are too many it is the oldest: who is honest is heard at once."""
-        del self._silent[fd]
+        self.links.cut_silent(fd)
         self._core.counts.cut[reason] += 1
-        _shut(fd)
 
     def _cut_doomed(self, now: int) -> None:
         while self._doomed and self._doomed[0][0] <= now:
             _, connection = self._doomed.pop(0)
-            self._shut_link(connection)
+            self._cut(connection)
 
-    def _shut_link(self, connection: bytes) -> None:
-        incoming = self._links.pop(connection, None)
-        self._unbound.pop(connection, None)
-        self._pipes.forget(connection)
-        if incoming and self._open.get(incoming.fd, (None, 0))[0] == incoming:
-            self._bound.pop(incoming, None)
-            _shut(incoming.fd)
+    # -- now and then -------------------------------------------------------------------------------------------------
+
+    def _look_for_endless(self, now: int) -> None:
+        """Cut whoever sends a message that does not end."""
+        self._look_at = now + _LOOK
+        for incoming in self._intake.look([incoming for incoming, _ in self.links.open.values()]):
+            self._core.counts.cut[counts.PARTS] += 1
+            self._swollen = True
+            shut(incoming.fd)
 
     def _sweep(self, now: int) -> None:
         """Cut what was accepted and never said anything, and forget what is gone, or was cut long ago."""
         self._sweep_at = now + _SWEEP
-        for connection, (fd, _) in tuple(self._unbound.items()):
-            self._bind(connection)
-            if fd not in self._open:
+        for connection in tuple(self.links.unbound):
+            if not self.links.bind(connection):
                 self._forget(connection, now)
-        for fd, (_, since) in tuple(self._silent.items()):
-            if now - since < HELLO_WAIT:
-                break
+        for fd in self.links.long_silent(now - HELLO_WAIT):
             self._cut_silent(fd, counts.SILENT)
-        while self._dead:
-            connection, since = next(iter(self._dead.items()))
-            if now - since < REMEMBERED:
-                break
-            del self._dead[connection]
+        self.links.forget_dead(now)
         if self._swollen:
             self._swollen = False
             give_back()
@@ -499,12 +454,6 @@ def _zap_answer(request: list[bytes]) -> list[bytes]:
     if mechanism != b"CURVE" or len(key) != 32:
         raise ValueError("not CURVE")
     return [source, delimiter, version, number, b"200", b"OK", key.hex().encode(), b""]
-
-
-def _shut(fd: int) -> None:
-    """Cut the TCP connection behind a descriptor that libzmq owns: it notices and closes its own."""
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as duplicate:
-        duplicate.shutdown(socket.SHUT_RDWR)
 
 
 def _where(error: BaseException) -> str:

@@ -63,7 +63,7 @@ class Watch:
             gauges = self._core.gauges()
             self._gauges_at = now + (self._clock() - now) / SHARE
         counts = deepcopy(self._core.counts)
-        self.latest = Observation(now, counts, gauges, self._router.accepted, self._router.unproven)
+        self.latest = Observation(now, counts, gauges, self._router.links.accepted, self._router.links.unproven)
         self._manager.alive(f"{gauges.connections} connections, {gauges.rooms} rooms")
         if now - self._logged_at >= LOGGED_EVERY_S and log_changes(self._logged, counts, gauges):
             self._logged_at, self._logged = now, counts

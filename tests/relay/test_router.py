@@ -350,7 +350,7 @@ def test_a_storm_of_connections_that_never_finish_locks_nobody_out(connect):
             for person in (alice, bob):
                 assert person.asks(envelope.Ping(person.request())) == "Accepted"
             assert relay.core.counts.cut["full"] >= 180
-            assert len(relay.router._silent) <= 20
+            assert len(relay.router.links.silent) <= 20
 
 
 def test_large_frames_fill_a_pipe_long_before_there_are_many(connect):
@@ -427,26 +427,26 @@ def test_whoever_is_cut_hears_why_and_what_it_still_sends_is_swallowed(unrun, co
     eve.socket.send(b"rubbish")
     unrun.steps(lambda: unrun.router._doomed)
     eve.sends(eve.hello())
-    unrun.steps(lambda: unrun.router._dead and not unrun.router._doomed and not unrun.router._open)
+    unrun.steps(lambda: unrun.router.links.dead and not unrun.router._doomed and not unrun.router.links.open)
     assert eve.sees(Refused).reason == "malformed"
-    assert unrun.router._links == unrun.router._bound == {}
+    assert unrun.router.links.known == unrun.router.links.bound == {}
     unrun.router._sweep(monotonic_ms())
-    assert len(unrun.router._dead) == 1
+    assert len(unrun.router.links.dead) == 1
     unrun.router._sweep(monotonic_ms() + 60_000)
-    assert unrun.router._dead == {}
+    assert unrun.router.links.dead == {}
 
 
 def test_frames_of_a_connection_that_is_cut_come_to_nothing(unrun, connect):
     """They wait in the socket while the connection is already given up."""
     eve = connect(unrun)
     eve.sends(eve.hello())
-    unrun.steps(lambda: unrun.router._bound)
-    (connection,) = unrun.router._links
+    unrun.steps(lambda: unrun.router.links.bound)
+    (connection,) = unrun.router.links.known
     unrun.router._forget(connection, monotonic_ms())
     eve.sends(envelope.Ping(eve.request()))
     eve.socket.send_multipart([b"a", b"b"])
     unrun.steps(lambda: not unrun.router._socket.poll(100))
-    assert unrun.router._links == {}
+    assert unrun.router.links.known == {}
 
 
 def test_a_descriptor_that_was_used_again_is_told_apart(unrun, connect):
@@ -462,28 +462,28 @@ def test_a_descriptor_that_was_used_again_is_told_apart(unrun, connect):
     unrun.router._read_monitor()
     for connection, frame in frames:
         unrun.router._receive(connection, frame, monotonic_ms())
-        assert unrun.router._links == {connection: None}
+        assert unrun.router.links.known == {connection: None}
     unrun.router._sweep(monotonic_ms())
-    assert unrun.router._links == unrun.router._unbound == {}
+    assert unrun.router.links.known == unrun.router.links.unbound == {}
 
 
 def test_a_connection_may_find_its_descriptor_later(unrun, connect):
     """Another connection, gone by then, was taken to be the one behind it."""
     alice = connect(unrun)
     alice.sends(alice.hello())
-    unrun.steps(lambda: unrun.router._bound)
-    ((incoming, connection),) = unrun.router._bound.items()
-    unrun.router._bound[incoming] = b"gone"
-    unrun.router._links |= {connection: None, b"gone": incoming}
-    unrun.router._unbound[connection] = (incoming.fd, monotonic_ms())
+    unrun.steps(lambda: unrun.router.links.bound)
+    ((incoming, connection),) = unrun.router.links.bound.items()
+    unrun.router.links.bound[incoming] = b"gone"
+    unrun.router.links.known |= {connection: None, b"gone": incoming}
+    unrun.router.links.unbound[connection] = (incoming.fd, monotonic_ms())
     unrun.router._sweep(monotonic_ms())
-    assert unrun.router._links[connection] is None
+    assert unrun.router.links.known[connection] is None
     unrun.router._forget(b"gone", monotonic_ms())
-    unrun.router._unbound[b"older"] = (incoming.fd, 0)
-    unrun.router._bind(b"older")
-    assert unrun.router._unbound.pop(b"older")
+    unrun.router.links.unbound[b"older"] = (incoming.fd, 0)
+    unrun.router.links.bind(b"older")
+    assert unrun.router.links.unbound.pop(b"older")
     unrun.router._sweep(monotonic_ms())
-    assert unrun.router._links == {connection: incoming}
+    assert unrun.router.links.known == {connection: incoming}
 
 
 def test_an_odd_request_of_zap_locks_nobody_out(unrun, connect, caplog):
@@ -496,7 +496,7 @@ def test_an_odd_request_of_zap_locks_nobody_out(unrun, connect, caplog):
     odd.close(linger=0)
     alice = connect(unrun)
     alice.sends(alice.hello())
-    unrun.steps(lambda: unrun.router._bound)
+    unrun.steps(lambda: unrun.router.links.bound)
 
 
 def test_an_error_of_the_socket_that_is_nobodys_fault_is_not_hidden(unrun, monkeypatch):
