@@ -120,7 +120,7 @@ class RelayLimits:
     """Asides retained from one sender to one recipient in one room; chain keys have as much again, apart."""
     bytes_of_asides: int = 512 * 1024 * 1024
     """Asides and chain keys retained in all."""
-    posts_per_s: int = 500
+    posts_per_s: int = 100
     posts_burst: int = 4_096
     bytes_per_s: int = 4 * 1024 * 1024
     bytes_burst: int = 16 * 1024 * 1024

@@ -25,6 +25,7 @@ from protocol.ids import RelayKey
 from relay import cli, serve
 from relay.cli.limits import LIMITS
 from relay.key import public_key
+from relay.links import Links
 
 PATIENCE = 60
 
@@ -282,7 +283,7 @@ class FakeRouter:
 
     made: ClassVar[list[FakeRouter]] = []
     port = 1234
-    accepted = unproven = 0
+    links = Links()
     wakeup_fd = -1
 
     def __init__(self, core, at, secret, connections):
