@@ -96,9 +96,9 @@ def test_a_relay_that_hangs(tmp_path):
 
 
 def test_it_leaves_no_trace(relay):
-    lines = len(relay.lines)
     assert runs("check", relay.address).returncode == 0
-    assert len(relay.lines) == lines
+    said = {json.loads(line)["event"] for line in relay.lines}
+    assert said <= {"listening", "memory", "ready"}  # what every relay says at its start
 
 
 @contextmanager
