@@ -30,6 +30,7 @@ FIGURES: Final[Mapping[Measured, Mapping[str, str]]] = {
         "half_rate": "Deliveries per second at half load",
     },
     Measured.CONNECTIONS: {
+        "bytes_per_connection": "Memory per connection that is greeted and no more, bytes",
         "bytes_per_member": "Memory per connected member, bytes",
         "handshake_cpu_us": "CPU of the server per handshake, µs",
         "handshakes_per_second": "Handshakes per second",

@@ -30,7 +30,7 @@ WARM_UP: Final = 0.4
 """Part of a throughput's time that goes before, until memory that is kept has grown as far as it does."""
 PINGS: Final = 400
 PAUSE: Final = 0.002
-HANDSHAKES: Final = 400
+CONNECTIONS: Final = 1_000
 STEPS: Final = 10
 STEP: Final = 5_000
 
@@ -133,19 +133,19 @@ def _growth(drive: Drive, server: Running, burst: int) -> dict[str, object]:
 
 def _connections(load: Load, server: Running, work: Work) -> dict[str, object]:
     load.connect(1)
-    before = measure.resident_bytes(server.pid)
-    groups = _groups(load, work)
-    for group in groups:
+    before, cpu, began = measure.resident_bytes(server.pid), measure.cpu_seconds(server.pid), time.perf_counter()
+    load.connect(CONNECTIONS)
+    took, cpu = time.perf_counter() - began, measure.cpu_seconds(server.pid) - cpu
+    connected = measure.resident_bytes(server.pid)
+    members = work.groups * work.members
+    for group in _groups(load, work):
         for link in group.receivers:
             link.take()
-    grown = measure.resident_bytes(server.pid) - before
-    cpu, began = measure.cpu_seconds(server.pid), time.perf_counter()
-    load.connect(HANDSHAKES)
     return {
-        "members": work.groups * work.members,
-        "bytes_per_member": grown / (work.groups * work.members),
-        "handshakes_per_second": HANDSHAKES / (time.perf_counter() - began),
-        "handshake_cpu_us": (measure.cpu_seconds(server.pid) - cpu) / HANDSHAKES * 1e6,
+        "bytes_per_connection": (connected - before) / CONNECTIONS,
+        "bytes_per_member": (measure.resident_bytes(server.pid) - connected) / members,
+        "handshakes_per_second": CONNECTIONS / took,
+        "handshake_cpu_us": cpu / CONNECTIONS * 1e6,
     }
 
 
