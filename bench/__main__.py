@@ -34,7 +34,8 @@ def main() -> None:
     servers = {name: SERVERS[name] for name in options.only if SERVERS[name].path()}
     for absent in [name for name in options.only if name not in servers]:
         print(f"{absent}: not installed here, so not measured (make bench-servers)", file=sys.stderr)
-    results = []
+    results: list[Result] = []
+    report = Report(circumstances(servers.values()), results)
     for number in range(options.rounds):
         for work in works:
             for burst in options.burst or work.bursts:
@@ -42,15 +43,18 @@ def main() -> None:
                     figures = run(server, work, burst, options.seconds)
                     results.append(Result(number, name, work.name, burst, figures))
                     print(f"{number + 1}: {name:18} {work.name} by {burst}: {summary(figures)}", file=sys.stderr)
-    report = Report(circumstances(servers.values()), results)
+        _write(report)  # so that a run that is broken off has its rounds
+    print(report.markdown())
+    print(f"\nJSON, tables and plots are in {OUT}.", file=sys.stderr)
+
+
+def _write(report: Report) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "compare.json").write_text(report.json())
     (OUT / "compare.md").write_text(report.markdown())
-    print(report.markdown())
     if importlib.util.find_spec("matplotlib"):
         for kind in ("png", "svg"):
             report.plot(OUT / f"compare.{kind}")
-    print(f"\nJSON, tables and plots are in {OUT}.", file=sys.stderr)
 
 
 if __name__ == "__main__":

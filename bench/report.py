@@ -53,13 +53,19 @@ class Result:
 
 
 class Report:
-    """All results of one run."""
+    """All results of one run so far: ``results`` may grow."""
 
     def __init__(self, circumstances: Mapping[str, str], results: Sequence[Result]) -> None:
         self.circumstances = circumstances
         self.results = results
-        self._rows = list(dict.fromkeys((result.work, result.burst) for result in results))
-        self._servers = list(dict.fromkeys(result.server for result in results))
+
+    @property
+    def _rows(self) -> list[tuple[str, int]]:
+        return list(dict.fromkeys((result.work, result.burst) for result in self.results))
+
+    @property
+    def _servers(self) -> list[str]:
+        return list(dict.fromkeys(result.server for result in self.results))
 
     def values(self, server: str, row: tuple[str, int], figure: str) -> dict[int, float]:
         """Return a figure by round."""
