@@ -107,7 +107,7 @@ class Backchannel(Server):
     def running(self, folder: Path) -> Iterator[Running]:
         """Run the relay, with its key in ``folder``."""
         command = [str(self.path()), "run", "--bind", "127.0.0.1:0", "--home", str(folder), "--log-level", "warning"]
-        command += ["--connections-per-address", "4096", "--members", "4096"]
+        command += ["--connections", "8192", "--connections-per-address", "8192"]
         command += self.command(folder, 0, NO_CERTIFICATE)
         for limit in ("posts-per-s", "posts-burst", "bytes-per-s", "bytes-burst"):
             command += [f"--{limit}", str(10**9)]
