@@ -199,17 +199,16 @@ class Letter:
 
     def take(self, parts: list[bytes], size: int) -> tuple[int, int]:
         """Take in the first of ``parts``, as many as fit beside ``size`` bytes; return the new size, and how many."""
-        before = len(self.parts)
         all_of_it = size + sum(map(len, parts))
-        if all_of_it <= limits.FRAME and before + len(parts) <= limits.FRAME_ENVELOPES:
+        if all_of_it <= limits.FRAME and len(self.parts) + len(parts) <= limits.FRAME_ENVELOPES:
             self.parts += parts
             return all_of_it, len(parts)
-        for part in parts:
-            size += len(part)
-            if size > limits.FRAME or len(self.parts) >= limits.FRAME_ENVELOPES:
-                return limits.FRAME, len(self.parts) - before
-            self.parts.append(part)
-        return size, len(parts)
+        count = 0  # not all of them fit, so the loop ends before they do
+        while size + len(parts[count]) <= limits.FRAME and len(self.parts) < limits.FRAME_ENVELOPES:
+            size += len(parts[count])
+            self.parts.append(parts[count])
+            count += 1
+        return limits.FRAME, count
 
     @property
     def frame(self) -> bytes:
