@@ -59,15 +59,16 @@ def signatures() -> None:
 
 def one_number() -> None:
     """Let the relay count asides and room messages together."""
-    from relay.core.room import Room
+    from relay.core.way import Way
 
-    whisper = Room.whisper
+    carry = Way.carry
 
-    def counted(self: Room, *about: Any) -> None:
-        self.stream.number += 1
-        whisper(self, *about)
+    def counted(self: Way, post: Any) -> None:
+        if post.to is not None:
+            self._room.stream.number += 1
+        carry(self, post)
 
-    Room.whisper = counted
+    Way.carry = counted
 
 
 def one_counter() -> None:
