@@ -35,23 +35,6 @@ def test_a_peers_clock_is_set_by_minutes(scene):
     assert not any(crowd.ledger.missing(who) for who in crowd.names)
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize("step", [HOUR, -HOUR])
-def test_a_peers_clock_is_set_by_an_hour(scene, step):
-    """Some is given up, and told to be, until it is set right."""
-    crowd = Crowd(scene, scene.relay(), "alice", "bob", "carol")
-    all_talk(crowd)
-    crowd.goes_on()
-    for by in (step, -step):
-        crowd.asks("step", "bob", "stepped", ms=by)
-        crowd.speaks_on(30)
-    crowd.goes_on()
-    crowd.balances()
-    assert {said.speaker for said in crowd.ledger.lost()} <= {"bob"}
-    assert not crowd.ledger.missing("alice")
-    assert not crowd.ledger.missing("carol")
-
-
 def test_the_relays_clock_is_set(scene):
     """Those who are there go on; who comes is told whose clock to look at; and then all is as before."""
     wrong = scene.folder / "wrong-by"
