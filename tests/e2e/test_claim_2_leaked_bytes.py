@@ -32,8 +32,9 @@ from tests.e2e.profile import Profile
 from tests.e2e.scene import Scene, tampered
 from tests.e2e.traces import found, memory
 
-ASIDES = ("careful with chuck", "I know", "wombat ".ljust(700, "w"), "quokka")
-ROOM_TEXTS = ("morning, all", "morning, alice")
+# None stands in the README: a relay that looks up its own version reads that with the installed metadata.
+ASIDES = ("careful with chuck, he listens", "I know", "wombat ".ljust(700, "w"), "quokka")
+ROOM_TEXTS = ("good morning, all of you", "morning, alice")
 
 
 @dataclass

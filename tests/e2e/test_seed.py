@@ -157,7 +157,7 @@ def test_both_streams_expire_at_the_same_interval(scene):
                 gone.setdefault(message.id, now_ms())
             assert (message.id in gone) != (message.id in still)
     for message in said:
-        assert gone[message.id] - message.time >= retention * 1_000
+        assert gone[message.id] - message.time >= retention * 1_000 - 2  # two clocks, each rounded down
     assert bob.polls() == []
 
 
