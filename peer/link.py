@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from peer.connection import Connection
-from peer.core.commands import Answered, Command, Ended, Ready, Settled, Show, Transmit
+from peer.core.commands import Answered, Command, Ended, HangUp, Ready, Settled, Show, Transmit
 from peer.core.events import Event, Message, State
 from peer.core.room import RoomCore
 from peer.discovery import Search
@@ -70,6 +70,7 @@ class Link:
         self._flushing = asyncio.Lock()
         self._kick = asyncio.Event()
         self._waking: asyncio.Future[None] | None = None
+        self._hung_up = False
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -176,6 +177,9 @@ class Link:
             case Ready():
                 self._trouble, self._was_ready = None, True
                 _log.info("attached to %s", self._room.name)
+            case HangUp():
+                self._hung_up = True
+                self.kick()
 
     def kick(self) -> None:
         """Have the running loop flush what was just posted."""
@@ -189,6 +193,7 @@ class Link:
             try:
                 since = self.now()
                 self._connection = await self._open()
+                self._hung_up = False
                 self.core.connected(self._connection.welcome, self.now(), since=since)
                 backoff, wrong = _FIRST_BACKOFF_S, 0
                 self._search.fresh.clear()  # by the time that it is needed again it may be wrong
@@ -250,7 +255,7 @@ class Link:
         receiving = asyncio.ensure_future(connection.receive())
         kicked = asyncio.ensure_future(self._kick.wait())
         try:
-            while self._failure is None:
+            while self._failure is None and not self._hung_up:
                 await asyncio.wait((receiving, kicked), return_when=asyncio.FIRST_COMPLETED)
                 if receiving.done():
                     self.core.receive(receiving.result(), self.now())

@@ -54,5 +54,10 @@ class Ended:
     error: BackchannelError
 
 
-Command = Transmit | Show | Settled | Answered | Ready | Ended
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End this connection, and make another."""
+
+
+Command = Transmit | Show | Settled | Answered | Ready | Ended | HangUp
 Emit = Callable[[Command], None]

@@ -102,8 +102,11 @@ class Outbox:
         self.post(Ask(chain), sender, now)
 
     def asked(self, by: PeerId, chain: ChainId, now: int) -> None:
-        """Answer a member who lacks the chain with its present state, once; never with an earlier one."""
-        if self._roster.alarms.standing():
+        """Answer a member who lacks the chain with its present state, once; never with an earlier one.
+
+        Who asked before this machine slept waits no longer.
+        """
+        if self._roster.alarms.standing() or not self._attached:
             return
         if self._chain is None or chain != self._chain.id or (by, chain) in self._answered:
             return

@@ -17,6 +17,8 @@ from protocol import limits
 T = TypeVar("T", bound=Hashable)
 SLEPT: Final = 10 * limits.SECOND
 """Whoever ticks twice a second and finds that this long has passed was asleep."""
+OVERSLEPT: Final = limits.MINUTE
+"""After this long asleep the log that one holds is old, and most likely the relay has cut the connection."""
 
 
 class Patience(Generic[T]):

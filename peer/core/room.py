@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from peer.core.alarms import AlarmKind
-from peer.core.commands import Answered, Command, Ended, Ready, Show, Transmit
+from peer.core.commands import Answered, Command, Ended, HangUp, Ready, Show, Transmit
 from peer.core.events import Reading
 from peer.core.inbox import Inbox
 from peer.core.insistence import Insistence
 from peer.core.outbox import Outbox
-from peer.core.patience import SLEPT
+from peer.core.patience import OVERSLEPT, SLEPT
 from peer.core.publication import Publication
 from peer.core.roster import Roster
 from peer.keys import Keys, bury
@@ -46,6 +46,8 @@ from protocol.primitives import new_message_id
 
 _REOPEN: Final = limits.SECOND // 2
 _REFRESH: Final = 30 * limits.SECOND
+_DRAINED: Final = limits.SECOND
+"""After waking, how long what had come before the sleep is read before hanging up: it may be retained no longer."""
 
 
 class RoomCore:
@@ -99,6 +101,10 @@ class RoomCore:
         self._insistence = Insistence(room, self.roster, self._request)
         self._refreshed = 0
         self._ticked = 0
+        self._awake = 0
+        """When anything was last done here."""
+        self._woke: int | None = None
+        """Since when nothing is said on this connection, because a sleep came into it."""
         self._ended = False
 
     def take(self) -> list[Command]:
@@ -146,6 +152,7 @@ class RoomCore:
 
     def send(self, content: Text | Action, to: Sequence[PeerId], now: int) -> list[MessageId]:
         """Send to each of ``to``, or to the room if there is none; return the ids. Fates come as ``Settled``."""
+        self._wake(now)
         self.check_sendable(to)
         recipients: list[PeerId | None] = [*to] or [None]
         return [self.outbox.post(content, peer, now) for peer in recipients]
@@ -163,6 +170,7 @@ class RoomCore:
 
         The relay told its time somewhen between: a machine may have slept over the answer.
         """
+        self._awake = now
         if welcome.version != VERSION:
             return self._end(WrongVersion())
         if not since - limits.CLOCK_SKEW <= welcome.clock <= now + limits.CLOCK_SKEW:
@@ -196,7 +204,7 @@ class RoomCore:
 
     def disconnected(self) -> None:
         """Keep everything for the next connection."""
-        self._attached_since = None
+        self._attached_since = self._woke = None
         self._attaching = b""
         self.outbox.detached()
         for identifier in self._submitted:
@@ -208,6 +216,7 @@ class RoomCore:
 
     def receive(self, deliveries: Iterable[ev.Delivery], now: int) -> None:
         """Take what a frame held, as one transaction of the profile."""
+        self._wake(now)
         bury(self._store, now)
         with self._store.transaction():
             for delivery in deliveries:
@@ -230,7 +239,7 @@ class RoomCore:
                 self.roster.presence(whole=delivery.whole, online=delivery.online, offline=delivery.offline)
             case ev.Message() if delivery.room == self._room.id:
                 self._message(delivery, now)
-            case ev.Attached() if delivery.id == self._attaching:
+            case ev.Attached() if delivery.id == self._attaching and self._woke is None:
                 self._attached(delivery, now)
             case ev.Closed() if delivery.room == self._room.id and self._attached_since is not None:
                 self._attached_since = None
@@ -399,8 +408,23 @@ class RoomCore:
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
+    def _wake(self, now: int) -> None:
+        """Say nothing more on this connection if much time passed in which nothing was done here.
+
+        Whatever is said before the relay has shown how the log went on names a place that is long past. It would be
+        sent again as it is on the next connection, and look to everybody as if the relay held its sender behind.
+        """
+        slept, self._awake = now - self._awake, now
+        if slept >= OVERSLEPT and (self.attached or self._attaching):
+            self._woke = now
+            self.outbox.detached()
+
     def tick(self, now: int) -> None:
         """Let due things happen; call it about twice a second, and first thing after a sleep."""
+        self._wake(now)
+        if self._woke is not None and not 0 <= now - self._woke < _DRAINED:
+            self.disconnected()
+            self._emit(HangUp())
         bury(self._store, now)
         attached = 0
         if self._attached_since is not None:

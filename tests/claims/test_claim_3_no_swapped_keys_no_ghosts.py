@@ -328,8 +328,10 @@ def test_a_sender_whose_relay_withholds_the_rotations_stops_at_not_after_and_say
     c.world.lies(lies.WithholdsCards(c.bob.id))
     c.bob.sleeps()
     c.world.passes(limits.CARD_LIFE - limits.HOUR, step=limits.CARD_ROTATION)
+    c.world.passes(limits.MINUTE)
     assert c.alice.state(c.alice.whispers("bob", "are you there?")) is State.RELAYED
-    c.world.passes(limits.HOUR + limits.MINUTE, step=limits.CARD_ROTATION)
+    c.world.passes(limits.HOUR, step=limits.CARD_ROTATION)
+    c.world.passes(limits.MINUTE)
     assert isinstance(c.alice.state(c.alice.whispers("bob", "are you?")), Expired)
     (bob,) = [info for info in c.alice.core.roster.members(c.alice.now) if info.person.id == c.bob.id]
     assert not bob.reachable

@@ -334,6 +334,48 @@ def test_who_slept_or_was_away_takes_what_waited_for_it_for_none(company: Compan
     assert c.world.alarms() == {}
 
 
+@pytest.mark.parametrize("notices", [True, False], ids=["after a tick", "before any tick"])
+@pytest.mark.parametrize("form", ["room message", "aside"])
+def test_who_wakes_and_speaks_over_a_dead_connection_is_held_behind_by_nobody(
+    company: Company, form: str, notices: bool
+):
+    """What it says is sent again on the next connection: from where the log is by then (``RoomCore._wake``)."""
+    c = company
+    c.world.backoff = limits.SECOND
+    c.bob.process.falls_asleep()
+    c.alice.invites()
+    c.world.passes(limits.SETTLED + 2 * limits.MINUTE)
+    c.bob.process.asleep = False
+    if notices:
+        c.bob.process.wakes()
+    c.bob.says("awake") if form == "room message" else c.bob.whispers("alice", "awake")
+    if c.bob.process.connection not in c.world.core._sessions:
+        c.bob.process.loses_connection()
+    c.world.passes(5 * limits.SECOND)
+    assert c.alice.hears() == ["bob: awake" if form == "room message" else "bob whispers: awake"]
+    assert c.world.alarms() == {}
+
+
+def test_who_was_stopped_while_its_connection_lived_answers_nothing_from_long_ago(company: Company):
+    """A program that was not scheduled: the relay's frames wait for it, and a question is among the first."""
+    c = company
+    bob = c.bob.process
+    bob.asleep = True
+    chain = c.bob.core.outbox._chain
+    assert chain is not None
+    c.alice.core.outbox.ask(chain.id, c.bob.id, c.alice.now)
+    c.alice.process.sends()
+    c.world.runs()
+    c.alice.invites()
+    c.world.passes(limits.SETTLED + 2 * limits.MINUTE)
+    bob.asleep = False
+    c.world.runs()
+    c.world.passes(5 * limits.SECOND)
+    c.bob.says("here")
+    assert c.alice.hears() == ["bob: here"]
+    assert c.world.alarms() == {}
+
+
 def test_a_room_that_comes_back_with_a_shorter_log_holds_nobody_behind(company: Company):
     """What everybody knew is known of the former log: the relay that was restarted has another."""
     c = company

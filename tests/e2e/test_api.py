@@ -48,6 +48,40 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
+WAKES = """\
+import asyncio, logging, sys, time
+
+from peer import Peer
+from peer.api import State
+
+asleep = 0
+attached = []
+
+
+class Noted(logging.Handler):
+    def emit(self, record):
+        attached.append(record.getMessage())
+
+
+async def main(relay):
+    global asleep
+    logging.getLogger("backchannel").addHandler(Noted())
+    logging.getLogger("backchannel").setLevel(logging.INFO)
+    clock = lambda: time.time_ns() // 1_000_000 + asleep
+    async with Peer.open(ephemeral=True, clock=clock) as alice:
+        await alice.create("team", relay, nick="alice")
+        async with await alice.attach("team") as room:
+            await room.send("good night", wait=State.RELAYED)
+            attached.clear()
+            asleep = 90_000
+            (sent,) = await room.send("good morning", wait=State.RELAYED)
+            print(sent.state.value, attached)
+
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
 def script(scene, text: str, *words: str) -> list[str]:
     """Return the command of a script; it has no home but the platform's."""
     (scene.folder / "script.py").write_text(text)
@@ -88,3 +122,11 @@ def test_two_peers_in_one_process_and_no_disk(scene):
     assert running.ends() == 0, running
     assert running.lines == ["alice True psst"]
     assert [path.name for path in (scene.folder / "data").iterdir()] == []
+
+
+def test_who_woke_speaks_on_another_connection(scene):
+    """A clock that jumps is what a program sees of a sleep; nothing is said before the log was shown again."""
+    relay = scene.relay()
+    running = scene.process(script(scene, WAKES, relay.word))
+    assert running.ends() == 0, running
+    assert running.lines == ["relayed ['attached to team']"]

@@ -168,6 +168,7 @@ def test_whoever_has_no_valid_card_cannot_be_whispered_to_and_is_said_so(company
     c = company
     c.bob.sleeps()
     c.world.passes(limits.CARD_LIFE + limits.MINUTE, step=5 * limits.MINUTE)
+    c.world.passes(limits.MINUTE)
     message = c.alice.whispers("bob", "psst")
     assert isinstance(c.alice.state(message), Expired)
     assert c.alice.state(c.alice.says("hi")) is State.RELAYED

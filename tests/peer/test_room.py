@@ -65,6 +65,7 @@ def test_a_lid_that_was_closed_over_the_answer_to_hello_sets_no_clock_wrong(comp
     c.bob.process.holds_in = False
     c.world.runs()
     assert c.bob.process.ended is None
+    c.world.passes(limits.MINUTE)
     c.alice.says("good morning")
     assert c.bob.hears() == ["alice: good morning"]
 

@@ -91,6 +91,7 @@ class Simulation:
             self.releases: 14,
             self.passes: 30,
             self.sleeps: 2,
+            self.sleeps_alone: 3,
             self.goes_away: 2,
             self.starts_another: 3,
             self.ends_one: 3,
@@ -158,11 +159,14 @@ class Simulation:
     def passes(self) -> None:
         for _ in range(self.dice.choice((1, 4, 24))):
             self.world.passes(STEP)
-        # heartbeats cut whoever hears nothing for 15 s
+        self._beats()
+        self.note("time passes")
+
+    def _beats(self) -> None:
+        """Cut whoever hears nothing, or is not heard, for 15 s, as heartbeats do."""
         for process in list(self.world.processes):
             if process.holds_in or process.holds_out:
                 process.cuts()
-        self.note("time passes")
 
     def sleeps(self) -> None:
         """Every machine sleeps for up to an hour; the relay has cut them when they wake."""
@@ -173,13 +177,39 @@ class Simulation:
                 process.cuts()
         self.world.passes(STEP)
 
+    def sleeps_alone(self) -> None:
+        """One machine sleeps for up to an hour while all others go on; it may speak before it notices anything."""
+        person = self.dice.choice(self.people())
+        self.note(f"{person.name} sleeps alone")
+        for process in person.processes:
+            process.falls_asleep()
+        self.world.passes(5 * limits.SECOND)
+        if (moderator := self.moderator()) and moderator is not person and self.dice.random() < 0.5:
+            moderator.invites()
+        self._lasts(self.dice.choice((1, 3, 12, 25, 61)) * limits.MINUTE)
+        for process in list(person.processes):
+            process.asleep = False
+            if self.dice.random() < 0.7:
+                self._says(process, None)
+            if self.dice.random() < 0.5:
+                process.wakes()
+                process.sends()
+            if process.connection not in self.world.core._sessions:
+                process.loses_connection()
+
+    def _lasts(self, ms: int) -> None:
+        """Let long time pass, in which no connection lives on that is held."""
+        self.world.passes(15 * limits.SECOND)
+        self._beats()
+        self.world.passes(ms)
+
     def goes_away(self) -> None:
         """One profile stops every process for up to an hour."""
         person = self.dice.choice(self.people())
         self.note(f"{person.name} goes away")
         for process in list(person.processes):
             self._ends(process)
-        self.world.passes(self.dice.choice((1, 3, 12, 25, 61)) * limits.MINUTE)
+        self._lasts(self.dice.choice((1, 3, 12, 25, 61)) * limits.MINUTE)
         person.starts(Reading.BACKLOG)
 
     def starts_another(self) -> None:

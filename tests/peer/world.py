@@ -17,7 +17,7 @@ from pathlib import Path
 
 import protocol
 from peer.core.alarms import Alarm
-from peer.core.commands import Answered, Ended, Ready, Settled, Show, Transmit
+from peer.core.commands import Answered, Ended, HangUp, Ready, Settled, Show, Transmit
 from peer.core.events import Event, EventKind, Message, Reading, State
 from peer.core.room import RoomCore
 from peer.keys import bury
@@ -434,6 +434,8 @@ class Process:
     answers: dict[bytes, BackchannelError | None] = field(default_factory=dict)
     ready: bool = False
     ended: BackchannelError | None = None
+    asleep: bool = False
+    """Its machine alone sleeps: it neither ticks nor reads, and is told of nothing."""
     lost_at: int | None = None
     greeted: int = 0
     """When it said HELLO last, by its own clock."""
@@ -489,6 +491,12 @@ class Process:
         yield
         self.reconnects()
 
+    def falls_asleep(self) -> None:
+        """Close the lid: the relay cuts the connection, and nobody is there to learn of it."""
+        self.asleep, self.holds_in, self.holds_out = True, False, False
+        if self.connection:
+            self.world.core.disconnect(self.connection, self.world.now)
+
     def stops(self) -> None:
         """End the process; its connection ends with it."""
         self.dies()
@@ -506,6 +514,8 @@ class Process:
 
     def wakes(self) -> None:
         """Tick, and come back if the time has come."""
+        if self.asleep:
+            return
         if not self.ended:
             self.core.tick(self.person.now)
         if self.world.backoff and self.lost_at is not None and self.world.now - self.lost_at >= self.world.backoff:
@@ -531,6 +541,10 @@ class Process:
                     self.ready = True
                 case Ended(error):
                     self.ended = error
+                case HangUp():
+                    requests.clear()
+                    self.cuts()
+                    self.connects()
         if requests and self.connection:
             self.outgoing.extend(ev.join(requests))
         if self.ended and self.connection:
@@ -547,7 +561,7 @@ class Process:
 
     def reads(self) -> bool:
         """Let what is on the wire reach the core."""
-        if self.holds_in or not self.incoming:
+        if self.holds_in or self.asleep or not self.incoming:
             return False
         while self.incoming and self.connection:
             self.takes(*ev.decode_deliveries(self.incoming.popleft()))
