@@ -1,10 +1,11 @@
-"""What every test shares: the profiles of hypothesis, and that no test asks the LAN that it runs in for relays.
+"""What every test shares: the profiles of hypothesis, signals that end what they start, and a LAN that is not asked.
 
 `ci` draws the same examples at every run, so that a red CI is red at the desk too; `dev` looks for new ones;
 `fuzz` looks for long.
 """
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -14,3 +15,8 @@ settings.register_profile("fuzz", parent=settings.get_profile("dev"), max_exampl
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 os.environ["BACKCHANNEL_MDNS"] = "off"
+
+# Under nohup, or behind an &, children would inherit that these are ignored; ours obey that, and would never end.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

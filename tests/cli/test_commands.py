@@ -152,7 +152,7 @@ class TestSend:
     def test_delivered_is_when_the_other_side_has_opened_it(self, team):
         alice, bob = team
         bobs = bob.listens()
-        sent = one(alice.runs("send", "team", "hi", "--to", "bob", "--wait", "delivered", "--timeout", "30", "--json"))
+        sent = one(alice.runs("send", "team", "hi", "--to", "bob", "--wait", "delivered", "--timeout", "60", "--json"))
         assert sent["state"] == "delivered"
         bobs.hears("hi")
 
@@ -215,7 +215,7 @@ class TestListen:
         dave.says("hello")
         bobs.waits(lambda: bobs.lines)
         assert bobs.lines[0][6:] == "<dave> hello"
-        assert "-- dave joined" in bobs.errors
+        bobs.waits(lambda: "-- dave joined" in bobs.errors)  # another pipe than the message's
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)])
     def test_signals_end_it(self, team, number, code):

@@ -109,7 +109,7 @@ def test_a_relay_that_dies_is_started_again(scene, hosts):
     (relay,) = children(host)
     os.kill(relay, signal.SIGKILL)
     wait(lambda: children(host) not in ([], [relay]))
-    bob.says("still here", room="lobby")
+    bob.says("still here", "--timeout", "60", room="lobby")
     host.gets(signal.SIGTERM)
     assert host.ends() == 0
     assert any("started again" in line for line in host.errors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.e2e.scene import Person, Scene
+from tests.e2e.scene import Person, Scene, wait
 
 
 def refused(person: Person, code: int, *words: str) -> str:
@@ -79,8 +79,7 @@ def test_a_closed_room_is_closed_to_everybody(scene: Scene):
     alice, bob = scene.company(scene.relay(), "alice", "bob")
     refused(bob, 6, "close", "team")
     listening = bob.listens()
-    bob.scene.keep(listening)
-    listening.waits(lambda: alice.members()["bob"]["online"])
+    wait(lambda: alice.members()["bob"]["online"])
     assert alice.runs("close", "team") == ""
     assert listening.ends() == 6
     assert "closed" in refused(bob, 6, "send", "team", "anybody?")

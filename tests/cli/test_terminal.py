@@ -116,6 +116,8 @@ class Terminal:
             program, arguments, env=env, dimensions=(ROWS, COLUMNS), encoding="utf-8", timeout=PATIENCE, echo=False
         )
         self.screen = Screen()
+        self.written = ""
+        """All that it has written, as it came."""
         self._rest = ""
 
     def waits(self, met: Callable[[], object]) -> None:
@@ -125,6 +127,7 @@ class Terminal:
                 text = self.child.read_nonblocking(4096, timeout=PATIENCE)
             except (pexpect.TIMEOUT, pexpect.EOF):
                 raise AssertionError("in vain; on the screen:\n" + "\n".join(self.screen.lines)) from None
+            self.written += text
             self._rest = self.screen.feed(self._rest + text)
 
     def shows(self, words: str) -> None:
@@ -257,7 +260,8 @@ def test_what_was_not_sent_is_shown_at_the_end(team, scene, alices):
     alices.shows("The connection to the relay was lost")
     alices.enters("one for later")
     alices.enters("two for later")
-    alices.waits(lambda: alices.screen.typed == "team> ")
+    alices.shows("team> two for later")
+    alices.waits(lambda: alices.screen.typed == "team> ")  # from here on Ctrl-C is a key, not a signal
     alices.child.send("\x03")
     assert alices.ends() == 130
     shown = alices.screen.lines
@@ -299,10 +303,9 @@ def test_colours_are_for_who_wants_them(scene, team, terminal):
         scene.env.update(wish)
         bob.whispers("alice", "careful")
         chat = terminal(alice, "chat", "team")
-        written = ""
-        while "careful" not in written:
-            written += chat.child.read_nonblocking(4096, timeout=PATIENCE)
-        seen.append("\x1b[35m" in written)
+        chat.shows("careful")
+        chat.waits(lambda chat=chat: chat.screen.typed == "team> ")
+        seen.append("\x1b[35m" in chat.written)
         chat.child.send("\x04")
         chat.child.expect(pexpect.EOF)
     assert seen == [True, False]

@@ -131,7 +131,7 @@ class TestRelays:
         relay.ends()
         scene.relay(bind=str(relay.address.at))
         refused(bob.tries("join", "-", stdin=invite), 5, "No such room")
-        assert alice.tries("send", "team", "hi").code == 0  # it comes back with its founder
+        assert alice.tries("send", "team", "hi", "--timeout", "60").code == 0  # it comes back with its founder
         assert bob.joins(invite) == "team"
 
 

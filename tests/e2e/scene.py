@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -298,6 +299,7 @@ class Scene:
         }
         self.invite = ""
         self._kept: list[Process] = []
+        self._ports: list[socket.socket] = []
 
     def keep(self, process: Process) -> Process:
         """End ``process`` with the scene, if it lives so long."""
@@ -317,11 +319,25 @@ class Scene:
     def relay(
         self, *options: str, name: str = "relay", bind: str = "127.0.0.1:0", program: Sequence[str] = RELAY
     ) -> Relay:
-        """Start a relay with its key in the folder ``name``; it does not outlive this process, whatever happens."""
+        """Start a relay with its key in the folder ``name``; it does not outlive this process, whatever happens.
+
+        Where it may choose its port on the loopback, it gets one that is nobody else's until the scene ends: it may
+        come back there.
+        """
+        if bind == "127.0.0.1:0":
+            bind = f"127.0.0.1:{self._port()}"
         argv = [*program, "run", "--bind", bind, "--home", str(self.folder / name), "--until-eof", *options]
         relay = Relay(argv, self.env, self.folder)
         self.keep(relay)
         return relay
+
+    def _port(self) -> int:
+        """Return a port that the system gives to nobody any more, except to who asks for it: so a relay can."""
+        holds = socket.socket()
+        holds.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holds.bind(("127.0.0.1", 0))
+        self._ports.append(holds)
+        return int(holds.getsockname()[1])
 
     def company(self, relay: Reachable, *nicks: str, program: Sequence[str] = PEER) -> list[Person]:
         """Let people meet in the room ``team``; the first of them founds it. ``invite`` lets others in.
@@ -345,3 +361,5 @@ class Scene:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.child.wait(10)
                 process.killed()
+        for holds in self._ports:
+            holds.close()

@@ -163,7 +163,7 @@ def test_both_streams_expire_at_the_same_interval(scene):
 
 def test_an_idle_room_is_forgotten_and_comes_back_from_a_member(scene):
     """Whoever comes first brings it back, a one-shot command too, with the cards that others need."""
-    relay = scene.relay("--idle-close", "1")
+    relay = scene.relay("--idle-close", "5")  # longer than anybody takes from one step to the next
     alice, bob = scene.company(relay, "alice", "bob")
     carol = scene.person("carol")
     of_bob = Profile(bob.home)

@@ -61,7 +61,7 @@ def test_many_sends_of_one_home_at_once(scene):
     bobs = bob.listens()
     texts = [f"number {number}" for number in range(COUNT)]
     with ThreadPoolExecutor(COUNT) as at_once:
-        list(at_once.map(lambda text: alice.whispers("bob", text, "--timeout", "30"), texts))
+        list(at_once.map(lambda text: alice.whispers("bob", text, "--timeout", "60"), texts))
     bobs.hears(*texts)
     assert sorted(bobs.texts()) == texts
     assert not bobs.events("alarm", "gap", "missed", "duplicate")

@@ -16,8 +16,8 @@ from protocol.invite import Invite
 from tests.e2e.scene import Process, tampered, wait
 from tests.e2e.wire import Wire
 
-WITHIN = 20.0
-"""Seconds for a command: what is documented is 5, and the machine may be starting others at the same time."""
+WITHIN = 45.0
+"""Seconds for a command: what is documented is 5, and a slow machine may be starting ten others at the same time."""
 
 
 @pytest.fixture
@@ -64,9 +64,12 @@ def babbling() -> Iterator[HostPort]:
         thread.join()
 
 
-def closed() -> HostPort:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return HostPort("127.0.0.1", listening.getsockname()[1])
+@pytest.fixture
+def closed() -> Iterator[HostPort]:
+    """A port where nothing listens, and nothing will."""
+    with socket.socket() as holds:
+        holds.bind(("127.0.0.1", 0))
+        yield HostPort("127.0.0.1", holds.getsockname()[1])
 
 
 def elsewhere(relay_word: str, at: HostPort) -> str:
@@ -79,11 +82,11 @@ def test_another_relay_is_there(scene, relay):
     fails(WrongRelayKey, scene.person("alice").starts("create", "team", "--relay", there))
 
 
-def test_no_relay_is_there(scene, relay, silent, babbling):
+def test_no_relay_is_there(scene, relay, closed, silent, babbling):
     (alice,) = scene.company(relay, "alice")
     invite = Invite.decode(scene.invite)
     commands = []
-    for number, at in enumerate((closed(), silent, babbling)):
+    for number, at in enumerate((closed, silent, babbling)):
         bob, carol = scene.people(f"bob{number}", f"carol{number}")
         commands.append(bob.starts("create", "team", "--relay", elsewhere(relay.word, at)))
         commands.append(carol.starts("join", dataclasses.replace(invite, addresses=(at,)).encode()))

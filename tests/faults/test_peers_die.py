@@ -11,6 +11,9 @@ from tests.e2e.scene import wait
 from tests.faults.crowd import Crowd
 from tests.faults.gauge import MIB, median, resident
 
+NOISE = 200_000
+"""What a busy machine may add to how long others wait, in µs; whoever waits for one that is frozen does for good."""
+
 
 @pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.faults)])
 def test_killed_and_back(scene, times):
@@ -44,7 +47,7 @@ def test_one_is_frozen(scene, others, rounds):
     crowd.booths["ice"].gets(signal.SIGCONT)
     before, frozen = (median(crowd.ledger.took(ears, tag)) for tag in ("before", "frozen"))
     print("others' latency in µs:", before, frozen)
-    assert frozen < 3 * before + 20_000, (before, frozen)
+    assert frozen < 3 * before + NOISE, (before, frozen)
     assert resident(relay.pid) - weight < 16 * MIB
     crowd.balances(whole=True, speakers=["ice", "alice", "bob"])
 
@@ -71,7 +74,7 @@ def test_one_is_frozen_for_long_under_load(scene):
     crowd.speaks_on(300)
     crowd.hush("carol")
     before, frozen = (median(crowd.ledger.took(["alice", "bob"], tag)) for tag in ("before", "frozen"))
-    assert frozen < 5 * before + 50_000, (before, frozen)
+    assert frozen < 5 * before + NOISE, (before, frozen)
     assert heaviest - weight < 8 * limits.RelayLimits().bytes_per_sender, heaviest - weight
     crowd.booths["ice"].gets(signal.SIGCONT)
     crowd.balances()

@@ -32,7 +32,7 @@ def test_sigterm_under_load(scene, frozen):
         began = time.monotonic()
         relay.gets(signal.SIGTERM)
         assert relay.ends() == 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         chuck.sees(ev.GoingAway)
     if frozen:
         crowd.booths["carol"].gets(signal.SIGCONT)

@@ -18,6 +18,8 @@ from tests.faults.gauge import MIB, descriptors, median, resident
 
 TALKERS = ("alice", "bob")
 ROUNDS = 16
+NOISE = 200_000
+"""What a busy machine may add to how long people wait, in µs; whoever is held up by an attack waits for seconds."""
 
 
 class Town:
@@ -64,7 +66,7 @@ class Town:
             raise failures[0]
         self.is_whole()
         peace, attacked = (median(self.crowd.ledger.took(TALKERS, each)) for each in ("in peace", tag))
-        assert attacked < times * peace + 30_000, f"{attacked} µs instead of {peace}"
+        assert attacked < times * peace + NOISE, f"{attacked} µs instead of {peace}"
         assert heaviest - self.weight < grows, f"{(heaviest - self.weight) / MIB:.0f} MiB more"
 
     def is_whole(self) -> None:

@@ -25,7 +25,7 @@ from protocol.primitives import Label, new_message_id
 
 GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
 MORE, LARGE, COMMAND = 1, 2, 4
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Cut(Exception):
@@ -93,7 +93,7 @@ class Raw:
             data += more
         return data
 
-    def is_cut(self, patience: float = 10.0) -> bool:
+    def is_cut(self, patience: float = 15.0) -> bool:
         """Swallow what comes until the relay ends the connection; say False if it does not in time.
 
         Later its heartbeats, which nobody answers here, would end it in any case.

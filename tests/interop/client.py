@@ -201,7 +201,7 @@ class Client:
         if code := self.answers.pop(id, None):
             raise Refused(code)
 
-    def pump(self, until: Callable[[], object], timeout: float = 15) -> None:
+    def pump(self, until: Callable[[], object], timeout: float = 60) -> None:
         """Take what the relay delivers until something holds."""
         deadline = monotonic() + timeout
         while not until():

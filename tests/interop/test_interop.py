@@ -39,8 +39,8 @@ class Person:
         process = self.start(*arguments, "--json")
         try:
             if beside:
-                beside.pump(lambda: process.poll() is not None, timeout=30)
-            printed, errors = process.communicate(timeout=30)
+                beside.pump(lambda: process.poll() is not None)
+            printed, errors = process.communicate(timeout=60)
         finally:
             process.kill()
             process.wait()
@@ -134,7 +134,7 @@ def test_it_joins_by_a_word_and_talks(relay, person, client) -> None:
     assert [(each.text, each.direct, each.late) for each in bob.messages] == [("hello", False, False)]
     assert bob.messages[0].sender == bob.log.founder == bob.named("alice")
 
-    alice.do("send", "team", "--to", "bob", "psst", "--wait", "delivered", "--timeout", "20", beside=bob)
+    alice.do("send", "team", "--to", "bob", "psst", "--wait", "delivered", "--timeout", "60", beside=bob)
     assert [(each.text, each.direct) for each in bob.messages[1:]] == [("psst", True)]
 
     bob.say("hello, alice")

@@ -46,7 +46,7 @@ def test_a_relay_that_is_well(relay):
     done = runs("check", relay.address)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(
-        rf"{relay.address.at} answers in \d+\.\d ms; greeted in \d+\.\d ms; its clock is [+-]0\.\d s from this one\n",
+        rf"{relay.address.at} answers in \d+\.\d ms; greeted in \d+\.\d ms; its clock is [+-]\d\.\d s from this one\n",
         done.stdout,
     )
 
@@ -73,8 +73,9 @@ def test_another_key_nobody_and_no_relay(relay):
     assert "another key" in sentence
     with socket.create_server(("127.0.0.1", 0)) as mute:
         assert fails(f"127.0.0.1:{mute.getsockname()[1]}/{KEY}", "--timeout", 0.5)[0] == 3
-        nobody = mute.getsockname()[1]
-    assert fails(f"127.0.0.1:{nobody}/{KEY}")[0] == 3
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        assert fails(f"127.0.0.1:{nobody.getsockname()[1]}/{KEY}")[0] == 3
 
 
 @pytest.mark.parametrize("word", ["nonsense", "127.0.0.1:7667", f"127.0.0.1:0/{KEY}", f"/{KEY}", f"127.0.0.1:x/{KEY}"])
@@ -130,7 +131,7 @@ def impostor(*answers: Callable[[envelope.Request], list[bytes]]) -> Iterator[Re
 
     def serve() -> None:
         for answer in answers:
-            if not server.poll(20_000):
+            if not server.poll(60_000):
                 return
             who, frame = server.recv_multipart()
             (request,) = envelope.decode_requests(frame)
@@ -184,7 +185,7 @@ def two_parts(_: envelope.Request) -> list[bytes]:
 )
 def test_a_relay_that_answers_something_else(answers, error):
     with impostor(*answers) as address, pytest.raises(error):
-        check(address, 20)
+        check(address, 60)
 
 
 def test_a_relay_that_says_welcome_and_nothing_more():

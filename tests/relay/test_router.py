@@ -31,7 +31,7 @@ from relay.core.core import Core, Push
 from relay.key import public_key
 from relay.router import CannotListen, Router, monotonic_ms
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 SECRET = bytes(range(1, 33))
 PUBLIC = public_key(SECRET)
 
