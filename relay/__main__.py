@@ -21,15 +21,21 @@ def foreign_protocol() -> str | None:
 
 
 def main() -> None:
-    """Run the command, or exit with code 1 and one sentence if the installation is mixed up."""
-    if found := foreign_protocol():
-        sys.exit(
-            f"backchannel-relay: the package 'protocol' of this Python is not Backchannel's own but {found}. "
-            "Install Backchannel by itself: with pipx, with 'uv tool', or in a venv of its own."
-        )
-    from relay.cli import main as command  # noqa: PLC0415 - it imports `protocol`
+    """Run the command, or exit with code 1 and one sentence if the installation is mixed up.
 
-    command()
+    Ctrl-C ends it in silence, with 130, until the command is there to stop a relay as it should be stopped.
+    """
+    try:
+        if found := foreign_protocol():
+            sys.exit(
+                f"backchannel-relay: the package 'protocol' of this Python is not Backchannel's own but {found}. "
+                "Install Backchannel by itself: with pipx, with 'uv tool', or in a venv of its own."
+            )
+        from relay.cli import main as command  # noqa: PLC0415 - it imports `protocol`
+
+        command()
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

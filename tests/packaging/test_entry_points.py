@@ -73,11 +73,12 @@ def test_the_version_is_that_of_the_installed_distribution(command, start) -> No
 
 
 @pytest.mark.parametrize("start", [script, module])
-def test_ctrl_c_while_the_peer_is_still_being_imported_says_nothing(start, tmp_path) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_while_it_is_still_being_imported_says_nothing(command, start, tmp_path) -> None:
     package = tmp_path / "protocol"
     package.mkdir()
     (package / "__init__.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)")
 
-    done = run([*start("backchannel"), "--help"], path=tmp_path)
+    done = run([*start(command), "--help"], path=tmp_path)
 
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
