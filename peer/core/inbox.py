@@ -33,6 +33,8 @@ from protocol.membership import Membership
 _STREAMS: Final = 16_384
 _WAITING: Final = 4_096
 _ASK_AFTER: Final = 2 * limits.SECOND
+_ASK_AGAIN: Final = 10 * limits.SECOND
+"""A question may meet its sender too soon after the last answer, and an answer a clock that is wrong."""
 _ASKS: Final = 8
 """Questions in one tick: a member that floods the room with what nobody can open makes nobody work for it."""
 _FORGET: Final = limits.MINUTE
@@ -56,6 +58,8 @@ class Inbox:
         """When each message was taken, and under which incarnation of the relay."""
         self._unread: dict[tuple[bytes, bytes], int] = {}
         """When each message that could not be read was told."""
+        self._asked: dict[tuple[object, ...], int] = {}
+        """When each chain that something waits for was asked for last."""
         self._forgot_at = 0
         self._incarnation = b""
         self._patience: Patience[PeerId] = Patience()
@@ -375,18 +379,19 @@ class Inbox:
         return waiting.why[0] == "head" and waiting.incarnation == self._incarnation
 
     def _ask_for_chains(self, now: int, attached_since: int) -> None:
-        asked = {waiting.why for waiting in self._waiting if waiting.asked}
+        waited_for = {waiting.why for waiting in self._waiting}
+        self._asked = {why: at for why, at in self._asked.items() if why in waited_for}
         asks = _ASKS
         for waiting in self._waiting:
-            if waiting.asked or waiting.why[0] != "chain" or now - max(waiting.since, attached_since) < _ASK_AFTER:
+            if waiting.why[0] != "chain" or now - max(waiting.since, attached_since) < _ASK_AFTER:
                 continue
-            if waiting.why not in asked:
-                if not asks:
-                    return
-                asks -= 1
-                asked.add(waiting.why)
-                self._outbox.ask(waiting.why[1], PeerId(waiting.message.sender), now)  # type: ignore[arg-type]
-            waiting.asked = True
+            if waiting.why in self._asked and 0 <= now - self._asked[waiting.why] < _ASK_AGAIN:
+                continue
+            if not asks:
+                return
+            asks -= 1
+            self._asked[waiting.why] = now
+            self._outbox.ask(waiting.why[1], PeerId(waiting.message.sender), now)  # type: ignore[arg-type]
 
     def _give_up(self, waiting: Arrival, now: int) -> None:
         """End the waiting of a message: what its sender knows of the room, an honest relay would have shown by now."""

@@ -7,15 +7,20 @@ or says that it took and then lacks under the same incarnation, it does not want
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from peer.core.alarms import AlarmKind
+from peer.core.pace import Pace
 from peer.core.patience import Patience
 from peer.core.restrictions import Kept
 from peer.core.roster import Roster
 from peer.store import Room
 from protocol import envelope as ev
 from protocol import limits
+from protocol.errors import BackchannelError, Limit
 from protocol.primitives import new_message_id
+
+_AT_ONCE: Final = 32
 
 
 class Insistence:
@@ -29,6 +34,9 @@ class Insistence:
         self._patience: Patience[bytes] = Patience()
         self._submitted: dict[bytes, bytes] = {}
         """Requests, and which restriction each submits."""
+        self._again: list[bytes] = []
+        """Restrictions that were more than the relay takes at once."""
+        self._pace = Pace()
 
     def attached(self, incarnation: bytes, now: int) -> None:
         """Submit what the log of an attachment that has caught up lacks."""
@@ -36,23 +44,31 @@ class Insistence:
             self._since.setdefault(kept.raw, now)
             if self._roster.restrictions.was_taken(kept.raw, incarnation):
                 self._sound(kept, now)
-            self._submitted[self._request(ev.Submit(new_message_id(), self._room.id, kept.raw))] = kept.raw
+            self._submit(kept.raw)
+
+    def _submit(self, raw: bytes) -> None:
+        self._submitted[self._request(ev.Submit(new_message_id(), self._room.id, raw))] = raw
 
     def disconnected(self) -> None:
         """Forget what was asked on a connection that has ended."""
         self._submitted.clear()
+        self._again.clear()
 
     def accepted(self, request: bytes, incarnation: bytes) -> bool:
         """Take an ACCEPTED; say whether it was for a restriction."""
         raw = self._submitted.pop(request, None)
         if raw is None:
             return False
+        self._pace.accepted()
         self._roster.restrictions.taken(raw, incarnation)
         return True
 
-    def refused(self, request: bytes) -> None:
-        """Take a REFUSED: time tells what it means."""
-        self._submitted.pop(request, None)
+    def refused(self, request: bytes, error: BackchannelError, now: int) -> None:
+        """Take a REFUSED: time tells what it means, but what was too much at once is submitted again after a rest."""
+        raw = self._submitted.pop(request, None)
+        if raw is not None and isinstance(error, Limit):
+            self._pace.refused(now)
+            self._again.append(raw)
 
     def tick(self, now: int, attached_since: int, attached: int) -> None:
         """Sound an alarm about every restriction that has not been taken for too long.
@@ -61,6 +77,11 @@ class Insistence:
         """
         lacking = {kept.raw: kept for kept in self._roster.restrictions.lacking()} if self._since else {}
         self._since = {raw: since for raw, since in self._since.items() if raw in lacking}
+        if self._again and not self._pace.rests(now):
+            again, self._again = self._again[:_AT_ONCE], self._again[_AT_ONCE:]
+            for raw in again:
+                if raw in lacking:
+                    self._submit(raw)
         over = self._patience.passes(attached, self._since)
         for raw, since in list(self._since.items()):
             if raw in over or now - max(since, attached_since) >= limits.UNRESOLVED:

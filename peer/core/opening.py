@@ -43,7 +43,6 @@ class Arrival:
     """Up to which place everybody knew the log when it came."""
     why: tuple[object, ...] = ()
     """What it waits for."""
-    asked: bool = False
     waited: int = 0
     """For how many ms the room has been attached since."""
 

@@ -3,17 +3,21 @@
 A post keeps its id until the relay answers it. After a reconnect it is sent again, in order; it is encrypted afresh
 under the same id if what it was made with ended meanwhile. A counter that was taken is accepted or named in a later
 aside as given up, so that a receiver can tell a refusal from a loss. Plaintext waits here, in memory, for at most a
-minute.
+minute. What the program sends by itself (receipts, chain keys, questions) is sent again after a rest if it was too fast
+for the relay; the user is told instead.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from peer.core.commands import Emit, Settled, Transmit
+from peer.core.counters import Counters
 from peer.core.events import State
+from peer.core.pace import Pace
 from peer.core.roster import Roster
 from peer.keys import Keys
 from peer.store import Room, Store
@@ -27,6 +31,7 @@ from protocol.errors import (
     BackchannelError,
     Expired,
     NoKey,
+    RateLimited,
     StaleRoster,
     TimedOut,
     UnknownPeer,
@@ -36,6 +41,14 @@ from protocol.ids import ChainId, MessageId, PeerId
 from protocol.primitives import new_message_id
 
 _RETRIED: Final = (StaleRoster, UnknownRoom)
+_ANSWERS: Final = 8
+"""How often a member is given a chain again: it may lose it, and whoever asks for ever gets no more than these."""
+_ANSWER_AFTER: Final = 30 * limits.SECOND
+_AT_ONCE: Final = limits.SKIPPED // 2
+"""Asides of its own accord to one member that the relay has not answered: the next one can name all that it refused."""
+_HELD: Final = 64
+"""Chain keys for one member that wait after a refusal: who posts so fast that many chains end makes no heap of them."""
+_Lane = tuple[PeerId | None, bool]
 
 
 @dataclass(slots=True)
@@ -61,6 +74,11 @@ class Pending:
         """Whether the user waits for its fate."""
         return not isinstance(self.content, Receipt | ChainKey | Ask)
 
+    @property
+    def lane(self) -> _Lane:
+        """What the relay measures the speed of: asides to one member, and apart from them chain keys."""
+        return (self.to, isinstance(self.content, ChainKey))
+
 
 class Outbox:
     """The posts of one process in one room."""
@@ -68,6 +86,7 @@ class Outbox:
     def __init__(self, store: Store, room: Room, keys: Keys, roster: Roster, emit: Emit) -> None:
         """Start empty, with no chain."""
         self._store, self._room, self._keys, self._roster, self._emit = store, room, keys, roster, emit
+        self._counters = Counters(store, room)
         self._pending: dict[MessageId, Pending] = {}
         self._attached = False
         self._incarnation = b""
@@ -77,7 +96,12 @@ class Outbox:
         self._named: Previous = NOTHING
         """The chain that the present one names; not forgotten before the relay has a message of the present one."""
         self._shared: set[PeerId] = set()
-        self._answered: set[tuple[PeerId, ChainId]] = set()
+        self._answered: dict[PeerId, tuple[int, int]] = {}
+        """How often, and when last, each member was given the chain again."""
+        self._paces: dict[_Lane, Pace] = {}
+        """Of the lanes in which the relay refused something."""
+        self._held_back = False
+        """Whether something waits for an answer of the relay to what went before it."""
         self._awaited: dict[MessageId, PeerId] = {}
         """Asides whose receipt has not come."""
 
@@ -102,19 +126,25 @@ class Outbox:
         self.post(Ask(chain), sender, now)
 
     def asked(self, by: PeerId, chain: ChainId, now: int) -> None:
-        """Answer a member who lacks the chain with its present state, once; never with an earlier one.
+        """Answer a member who lacks the chain with its present state, so many times; never with an earlier one.
 
-        Who asked before this machine slept waits no longer.
+        Who asked before this machine slept waits no longer; whose chain key is on its way waits for that.
         """
         if self._roster.alarms.standing() or not self._attached:
             return
-        if self._chain is None or chain != self._chain.id or (by, chain) in self._answered:
+        if self._chain is None or chain != self._chain.id or not self._may_answer(by, now):
             return
-        self._answered.add((by, chain))
+        if any(pending.lane == (by, True) for pending in self._pending.values()):
+            return
+        self._answered[by] = (self._answered.get(by, (0, 0))[0] + 1, now)
         self._shared.discard(by)
         with self._store.transaction():
             keys = self._share(self._chain, [by], now)
         self._transmit(keys)
+
+    def _may_answer(self, by: PeerId, now: int) -> bool:
+        times, last = self._answered.get(by, (0, 0))
+        return times < _ANSWERS and not (times and 0 <= now - last < _ANSWER_AFTER)
 
     def received(self, message: MessageId, by: PeerId) -> None:
         """Take a receipt: it counts if it comes from whom the aside was sealed for."""
@@ -129,11 +159,10 @@ class Outbox:
         pending = self._pending.pop(MessageId(request), None)
         if pending is None:
             return False
+        if pace := self._paces.get(pending.lane):
+            pace.accepted()
         if pending.to is not None:
-            self._store.write(
-                "DELETE FROM unsettled WHERE room = ? AND recipient = ? AND counter = ?",
-                *(self._room.id, pending.to, pending.counter),
-            )
+            self._counters.settle(pending.to, pending.counter)
         else:
             self._note_sent(pending)
             if self._chain is not None and pending.bound == self._chain.id:
@@ -144,22 +173,32 @@ class Outbox:
             self._emit(Settled(pending.id, State.RELAYED))
         return True
 
-    def refused(self, request: bytes, error: BackchannelError) -> bool:
+    def refused(self, request: bytes, error: BackchannelError, now: int) -> bool:
         """Take a REFUSED; say whether it was for a post."""
         pending = self._pending.get(MessageId(request))
         if pending is None:
             return False
         if isinstance(error, _RETRIED):
             pending.out, pending.request = False, None
+        elif isinstance(error, RateLimited) and not pending.is_user:
+            self._hold(pending, now)
         else:
             self._fail(pending, error)
         return True
+
+    def _hold(self, pending: Pending, now: int) -> None:
+        """Send it again after a rest, as another aside: what goes before it then need not wait for its counter."""
+        self._paces.setdefault(pending.lane, Pace()).refused(now)
+        self.give_up(pending.id)
+        again = Pending(new_message_id(), pending.content, pending.to, pending.made_at, pending.generation)
+        self._pending[again.id] = again
 
     def give_up(self, message: MessageId) -> None:
         """Forget a post whose sender waits no longer."""
         self._awaited.pop(message, None)
         if pending := self._pending.pop(message, None):
-            self._mark_given_up(pending)
+            if pending.to is not None and pending.counter:
+                self._counters.give_up(pending.to, pending.counter)
             if pending.to is None and self._chain is not None and pending.bound == self._chain.id:
                 # its counter is a hole, and no message may come after one: the next chain says how many there were
                 self._end_chain()
@@ -172,13 +211,6 @@ class Outbox:
             # a program may keep the error: its traceback would keep alive what was on the stack, keys included
             error.__context__ = None
             self._emit(Settled(pending.id, State.SENT, error.with_traceback(None)))
-
-    def _mark_given_up(self, pending: Pending) -> None:
-        if pending.to is not None and pending.counter:
-            self._store.write(
-                "UPDATE unsettled SET given_up = 1 WHERE room = ? AND recipient = ? AND counter = ?",
-                *(self._room.id, pending.to, pending.counter),
-            )
 
     # -- the connection -----------------------------------------------------------------------------------------------
 
@@ -214,9 +246,18 @@ class Outbox:
         """Encrypt and send every post that is due and not on its way."""
         if not self._attached:
             return
+        out = Counter(pending.lane for pending in self._pending.values() if pending.out and not pending.is_user)
+        self._held_back = False
         for pending in sorted(self._pending.values(), key=lambda pending: not isinstance(pending.content, ChainKey)):
             if pending.out or pending.due > now:
                 continue
+            if not pending.is_user:
+                if self._rests(pending.lane, now):
+                    continue
+                if out[pending.lane] >= _AT_ONCE:
+                    self._held_back = True
+                    continue
+                out[pending.lane] += 1
             try:
                 if pending.is_user and (standing := self._roster.alarms.standing()):
                     raise AlarmRaised(standing[0].what)
@@ -226,6 +267,15 @@ class Outbox:
                 self._fail(pending, error)
             else:
                 self._transmit(ready)
+
+    def flush_held_back(self, now: int) -> None:
+        """Send what waited for the answers that have come."""
+        if self._held_back:
+            self.flush(now)
+
+    def _rests(self, lane: _Lane, now: int) -> bool:
+        pace = self._paces.get(lane)
+        return pace is not None and pace.rests(now)
 
     def _transmit(self, ready: list[Pending]) -> None:
         """Send what was encrypted, once the counters that it took are stored."""
@@ -310,8 +360,13 @@ class Outbox:
             card = self._roster.cards.newest(peer)
             if peer not in self._shared and peer not in gone and card is not None and not card.expired(now):
                 key = Pending(new_message_id(), chain.share(), peer, now)
-                self._seal(key, peer, now)
-                keys.append(key)
+                if self._rests(key.lane, now):
+                    if sum(other.lane == key.lane for other in self._pending.values()) < _HELD:
+                        self._shared.add(peer)
+                        self._pending[key.id] = key
+                else:
+                    self._seal(key, peer, now)
+                    keys.append(key)
         return keys
 
     def _seal(self, pending: Pending, to: PeerId, now: int) -> None:
@@ -323,7 +378,7 @@ class Outbox:
         if pending.request is not None and pending.bound == bound:
             return
         if not pending.counter:
-            pending.counter = self._take_counter(to, now)
+            pending.counter = self._counters.take(to, now)
         anchor = self._roster.anchor
         route = seal.Route(
             room=self._room.id,
@@ -333,7 +388,7 @@ class Outbox:
             recipient=to,
             recipient_generation=card.generation,
         )
-        given_up = self._given_up(to, pending.counter, now)
+        given_up = self._counters.given_up(to, pending.counter, now)
         aside = Aside(anchor, pending.counter, given_up, pending.made_at, pending.content)
         body = seal.seal(aside, route, pair.secret, card.sealing_key)
         flags = Flag.CHAIN_KEY if isinstance(pending.content, ChainKey) else Flag.NONE
@@ -352,30 +407,3 @@ class Outbox:
         if card is None:
             raise Expired
         return card
-
-    # -- counters -----------------------------------------------------------------------------------------------------
-
-    def _take_counter(self, to: PeerId, now: int) -> int:
-        row = self._store.row(
-            "INSERT INTO counters VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET last = last + 1 RETURNING last",
-            *(self._room.id, to),
-        )
-        counter: int = row["last"] if row else 0
-        self._store.write(
-            "DELETE FROM unsettled WHERE room = ? AND recipient = ? AND counter < ?",
-            *(self._room.id, to, counter - limits.SKIPPED),
-        )
-        self._store.write(
-            "INSERT INTO unsettled (room, recipient, counter, taken_at) VALUES (?, ?, ?, ?)",
-            *(self._room.id, to, counter, now),
-        )
-        return counter
-
-    def _given_up(self, to: PeerId, counter: int, now: int) -> int:
-        """Return, as bits, which counters before ``counter`` were given up, or left behind by a killed process."""
-        rows = self._store.rows(
-            "SELECT counter FROM unsettled WHERE room = ? AND recipient = ? AND counter < ? AND counter >= ? "
-            "AND (given_up OR taken_at < ?)",
-            *(self._room.id, to, counter, counter - limits.SKIPPED, now - 2 * limits.UNSENT),
-        )
-        return sum(1 << (counter - 1 - row["counter"]) for row in rows)

@@ -13,9 +13,11 @@ from typing import Final
 from peer.core.alarms import AlarmKind
 from peer.core.commands import Answered, Command, Ended, HangUp, Ready, Show, Transmit
 from peer.core.events import Reading
+from peer.core.fetching import Fetching
 from peer.core.inbox import Inbox
 from peer.core.insistence import Insistence
 from peer.core.outbox import Outbox
+from peer.core.pace import Pace
 from peer.core.patience import OVERSLEPT, SLEPT
 from peer.core.publication import Publication
 from peer.core.roster import Roster
@@ -34,7 +36,9 @@ from protocol.errors import (
     ClockSkewed,
     Gone,
     IdentityChanged,
+    Limit,
     NotMember,
+    RateLimited,
     RoomClosed,
     UnknownRoom,
     WrongVersion,
@@ -44,7 +48,6 @@ from protocol.identity import Identity
 from protocol.ids import Anchor, MessageId, PeerId
 from protocol.primitives import new_message_id
 
-_REOPEN: Final = limits.SECOND // 2
 _REFRESH: Final = 30 * limits.SECOND
 _DRAINED: Final = limits.SECOND
 """After waking, how long what had come before the sleep is read before hanging up: it may be retained no longer."""
@@ -75,7 +78,6 @@ class RoomCore:
         self._expected = expected
         self._opening = opening
         self._opening_id = b""
-        self._opened_at: int | None = None
         self.waiting_for: BackchannelError | None = None
         """Why the room can't be entered yet, if that may pass."""
         self._commands: list[Command] = []
@@ -83,7 +85,8 @@ class RoomCore:
         self.roster = Roster(store, room, identity.id, lambda event: self._emit(Show(event)))
         self.outbox = Outbox(store, room, self.keys, self.roster, self._emit)
         self.inbox = Inbox(store, room, self.keys, self.roster, self.outbox, self._emit, reading)
-        self.inbox.want_card = self._fetch_card
+        self._fetching = Fetching(room, self._request)
+        self.inbox.want_card = self._fetching.want
         self._welcome: ev.Welcome | None = None
         self._incarnation = room.incarnation
         self._read_under = room.read_under
@@ -95,8 +98,12 @@ class RoomCore:
         self._caught_up = False
         """Whether the backlog of the first attachment is over."""
         self._restored = False
+        self._restoring: dict[bytes, BackchannelError | None] = {}
+        """The pieces of the log that were brought, and what refused them."""
+        self._begins_again = False
+        """Whether to try to get in once more on this connection, when ``_pace`` lets."""
+        self._pace = Pace()
         self._publication = Publication(room, self.keys, self.roster, self._request, rotates=self._publishes)
-        self._fetching: dict[bytes, tuple[PeerId, int]] = {}
         self._submitted: set[bytes] = set()
         self._insistence = Insistence(room, self.roster, self._request)
         self._refreshed = 0
@@ -132,7 +139,7 @@ class RoomCore:
     @property
     def settled(self) -> bool:
         """Whether everything that was retained has been opened or given up."""
-        return self.attached and not self._fetching
+        return self.attached and self._fetching.idle
 
     # -- what the user wants ------------------------------------------------------------------------------------------
 
@@ -183,14 +190,14 @@ class RoomCore:
         restarted = welcome.incarnation != self._read_under
         away = last > 0 and (restarted or now - last > self._retention)
         self.inbox.connected(welcome.incarnation, self._retention, now, away=away)
-        self._begin(now)
+        self._begin()
         return None
 
-    def _begin(self, now: int) -> None:
+    def _begin(self) -> None:
+        self._begins_again = False
         if self._opening is None:
             self._attach()
         else:
-            self._opened_at = now
             self._opening_id = self._request(ev.Submit(new_message_id(), self._room.id, self._opening))
 
     def _attach(self) -> None:
@@ -202,6 +209,10 @@ class RoomCore:
         )
         self._attaching = self._request(request)
 
+    def _begin_later(self, error: BackchannelError, now: int) -> None:
+        self.waiting_for, self._begins_again = error, True
+        self._pace.refused(now)
+
     def disconnected(self) -> None:
         """Keep everything for the next connection."""
         self._attached_since = self._woke = None
@@ -212,7 +223,9 @@ class RoomCore:
         self._submitted.clear()
         self._publication.disconnected()
         self._insistence.disconnected()
-        self._fetching.clear()
+        self._fetching.disconnected()
+        self._restoring.clear()
+        self._begins_again = False
 
     def receive(self, deliveries: Iterable[ev.Delivery], now: int) -> None:
         """Take what a frame held, as one transaction of the profile."""
@@ -228,6 +241,7 @@ class RoomCore:
             case ev.Accepted(ids):
                 for identifier in ids:
                     self._accepted(identifier, now)
+                self.outbox.flush_held_back(now)
             case ev.Refused(identifier, reason):
                 self._refused(identifier, from_code(reason), now)
             case ev.Statement() if delivery.room == self._room.id:
@@ -283,7 +297,9 @@ class RoomCore:
         if membership is None or (self._expected and not membership.agrees(self._expected)):
             return self._end(BadInvite("the relay shows another room than the one it was made for"))
         self._expected = None
-        self._attaching = b""
+        self._attaching, self.waiting_for = b"", None
+        self._restoring.clear()
+        self._pace.accepted()
         restarted = welcome.incarnation != self._incarnation
         self._incarnation = welcome.incarnation
         self._cursors = (delivery.room_number, delivery.aside_number)
@@ -320,14 +336,15 @@ class RoomCore:
         pieces = [log[place : place + limits.RESTORED] for place in range(0, len(log), limits.RESTORED)]
         for piece in pieces:
             last = piece is pieces[-1]
-            self._request(ev.Restore(new_message_id(), self._room.id, last, tuple(piece)))
+            request = ev.Restore(new_message_id(), self._room.id, last, tuple(piece))
+            self._restoring[self._request(request)] = None
         self._restored = True
         self._attach()
 
     # -- cards --------------------------------------------------------------------------------------------------------
 
     def _card(self, raw: bytes, now: int) -> None:
-        card = self.roster.take_card(raw, now, asked=raw[:32] in {peer for peer, _ in self._fetching.values()})
+        card = self.roster.take_card(raw, now, asked=self._fetching.asks_for(raw[:32]))
         if card is None:
             return
         self._publication.shown(card)
@@ -347,11 +364,6 @@ class RoomCore:
     def _retention(self) -> int:
         return self._welcome.retention_s * limits.SECOND if self._welcome else limits.RETENTION_CAP
 
-    def _fetch_card(self, peer: PeerId, generation: int) -> None:
-        if (peer, generation) not in self._fetching.values():
-            identifier = self._request(ev.Fetch(new_message_id(), self._room.id, peer, generation))
-            self._fetching[identifier] = (peer, generation)
-
     # -- answers ------------------------------------------------------------------------------------------------------
 
     def _accepted(self, identifier: bytes, now: int) -> None:
@@ -368,41 +380,56 @@ class RoomCore:
             self._submitted.discard(identifier)
             self._emit(Answered(identifier))
         elif identifier in self._fetching:
-            peer, generation = self._fetching.pop(identifier)
-            self.inbox.unavailable(peer, generation, now)
+            self.inbox.unavailable(*self._fetching.accepted(identifier), now)
 
     def _refused(self, identifier: bytes, error: BackchannelError, now: int) -> None:
         if identifier == self._opening_id:
-            self._opening_refused(error)
+            self._opening_refused(error, now)
         elif identifier == self._attaching:
-            if isinstance(error, UnknownRoom) and self.roster.membership and not self._restored:
-                self._restore()
-            elif isinstance(error, NotMember) and self.roster.is_member(self.roster.me):
-                self._end(NotMember("you were removed meanwhile, or the relay lost your admission in a restart"))
-            else:
-                self._end(error)
-        elif self.outbox.refused(identifier, error):
+            self._attaching = b""
+            self._attachment_refused(error, now)
+        elif identifier in self._restoring:
+            self._restoring[identifier] = error
+        elif self.outbox.refused(identifier, error, now):
             return
         elif identifier in self._submitted:
             self._submitted.discard(identifier)
             self._emit(Answered(identifier, error))
         elif identifier in self._fetching:
-            peer, generation = self._fetching.pop(identifier)
-            self.inbox.unavailable(peer, generation, now)
+            if missing := self._fetching.refused(identifier, error, now):
+                self.inbox.unavailable(*missing, now)
         else:
-            self._insistence.refused(identifier)
-            self._publication.refused(identifier)
+            self._insistence.refused(identifier, error, now)
+            self._publication.refused(identifier, error, now)
+
+    def _attachment_refused(self, error: BackchannelError, now: int) -> None:
+        if isinstance(error, Limit):
+            self._begin_later(error, now)
+        elif isinstance(error, UnknownRoom) and (limit := self._limit_of_restoring()):
+            self._begin_later(limit, now)
+        elif isinstance(error, UnknownRoom) and self.roster.membership and not self._restored:
+            self._restore()
+        elif isinstance(error, NotMember) and self.roster.is_member(self.roster.me):
+            self._end(NotMember("you were removed meanwhile, or the relay lost your admission in a restart"))
+        else:
+            self._end(error)
+
+    def _limit_of_restoring(self) -> BackchannelError | None:
+        """Return what kept the relay from taking the log, if that may pass."""
+        return next((error for error in self._restoring.values() if isinstance(error, Limit)), None)
 
     def _opened(self) -> None:
         self._opening, self._opening_id, self.waiting_for = None, b"", None
         self._attach()
 
-    def _opening_refused(self, error: BackchannelError) -> None:
+    def _opening_refused(self, error: BackchannelError, now: int) -> None:
         self._opening_id = b""
         if isinstance(error, AlreadyMember | AlreadyStated):
             self._opened()
-        elif isinstance(error, UnknownRoom):
-            self.waiting_for = error
+        elif isinstance(error, UnknownRoom | RateLimited):
+            if isinstance(error, UnknownRoom):
+                self._pace.accepted()  # whoever brings the room back may come at any moment
+            self._begin_later(error, now)
         else:
             self._end(error)
 
@@ -439,10 +466,19 @@ class RoomCore:
         self.outbox.tick(now)
         self.inbox.tick(now, self._attached_since, attached)
         if self._attached_since is None:
-            if self.waiting_for and self._opened_at is not None and now - self._opened_at >= _REOPEN:
-                self._begin(now)
+            self._try_again(now)
             return
         self._publication.publish(now)
         if self._reading is not Reading.NOTHING and now - self._refreshed >= _REFRESH:
             self._note_attached(now)
         self._insistence.tick(now, self._attached_since, attached)
+        self._fetching.tick(now)
+
+    def _try_again(self, now: int) -> None:
+        if not self._begins_again or self._pace.rests(now):
+            return
+        if self._limit_of_restoring():  # the relay may keep some pieces of the log: those of a connection that lives
+            self.disconnected()
+            self._emit(HangUp())
+        else:
+            self._begin()

@@ -337,7 +337,7 @@ def test_what_was_given_up_after_a_later_aside_was_sealed_is_named_by_the_next(c
     second = c.alice.whispers("bob", "two")
     c.alice.process.outgoing.popleft()
     c.alice.process.holds_out = False
-    c.alice.core.outbox.refused(first, RateLimited())
+    c.alice.core.outbox.refused(first, RateLimited(), c.world.now)
     c.world.runs()
     assert c.alice.state(second) is State.RELAYED
     c.alice.whispers("bob", "three")
@@ -361,9 +361,9 @@ def test_unsettled_counters_do_not_gather_for_ever(company):
 def test_a_profile_that_cannot_be_written_uses_no_counter_twice(company, monkeypatch):
     """The disk fills up while the chain key for the second of two members is sealed: the first was not sent either."""
     c = company
-    outbox = c.alice.core.outbox
+    counters = c.alice.core.outbox._counters
     taken = []
-    original = outbox._take_counter
+    original = counters.take
 
     def fails(to, now):
         if taken:
@@ -371,7 +371,7 @@ def test_a_profile_that_cannot_be_written_uses_no_counter_twice(company, monkeyp
         taken.append(to)
         return original(to, now)
 
-    monkeypatch.setattr(outbox, "_take_counter", fails)
+    monkeypatch.setattr(counters, "take", fails)
     message = c.alice.says("hi")
     monkeypatch.undo()
     assert not isinstance(c.alice.state(message), State)
@@ -458,7 +458,7 @@ def test_who_comes_later_gets_the_chain_as_it_stands_and_cannot_read_what_was_be
     assert row["counter"] == 1
 
 
-def test_a_chain_key_is_asked_for_once_and_answered_once(company):
+def test_a_chain_key_is_asked_for_again_and_answered_now_and_then(company):
     c = company
     c.alice.says("one")
     chain = c.alice.core.outbox._chain.id
@@ -469,6 +469,33 @@ def test_a_chain_key_is_asked_for_once_and_answered_once(company):
     c.bob.process.sends()
     c.world.runs()
     assert len(chain_keys(c.alice.process, c.bob.id)) == before + 1
+    c.bob.store.write("DELETE FROM chains")
+    c.alice.says("two")
+    c.world.passes(20_000)
+    assert len(chain_keys(c.alice.process, c.bob.id)) == before + 1
+    c.world.passes(30_000)
+    assert len(chain_keys(c.alice.process, c.bob.id)) == before + 1
+    c.alice.says("three")
+    c.world.passes(5_000)
+    assert len(chain_keys(c.alice.process, c.bob.id)) == before + 2
+    c.alice.says("four")
+    assert c.bob.hears() == ["alice: one", "alice: four"]
+
+
+def test_a_chain_that_was_lost_while_its_sender_talks_on_is_had_again_within_a_minute(company):
+    """As by a clock that was set: an hour ahead the chain is overdue, and an hour back it was made too far ahead."""
+    c = company
+    c.alice.says("one")
+    c.bob.core.outbox.ask(c.alice.core.outbox._chain.id, c.alice.id, c.world.now)  # and is answered, in vain
+    c.world.runs()
+    c.bob.store.write("DELETE FROM chains")
+    c.bob.forgets()
+    for n in range(60):
+        c.alice.says(str(n))
+        c.world.passes(1_000)
+    c.bob.forgets()
+    c.alice.says("and now?")
+    assert c.bob.hears() == ["alice: and now?"]
 
 
 def test_a_process_that_sends_one_message_answers_nobody_and_publishes_nothing(company):
@@ -496,12 +523,12 @@ def test_the_previous_count_counts_up_to_the_last_message_that_the_relay_took():
     refused = alice.says("one")
     alice.process.outgoing.pop()
     alice.process.holds_out = False
-    alice.core.outbox.refused(refused, RateLimited())
+    alice.core.outbox.refused(refused, RateLimited(), world.now)
     world.tamper = lambda process, d: [] if isinstance(d, ev.Message) and process.person is bob else [d]
     alice.says("two")
     world.tamper = None
     alice.process.holds_out = True
-    alice.core.outbox.refused(alice.says("never"), RateLimited())
+    alice.core.outbox.refused(alice.says("never"), RateLimited(), world.now)
     alice.process.outgoing.pop()
     alice.process.holds_out = False
     world.passes(limits.CHAIN_LIFE + 1_000)
