@@ -23,7 +23,7 @@ from peer.discovery import Search
 from peer.store import Room
 from protocol import limits
 from protocol.envelope import Request
-from protocol.errors import BackchannelError, Limit, Malformed, TimedOut, UnreachableError, WrongRelayKey
+from protocol.errors import BackchannelError, ClockSkewed, Limit, Malformed, TimedOut, UnreachableError, WrongRelayKey
 from protocol.identity import Identity
 from protocol.ids import MessageId
 
@@ -207,7 +207,9 @@ class Link:
                 if wrong > 1 and not self._room.attached_at and not self._search.busy:
                     self._failure = error
             except BackchannelError as error:
-                if isinstance(error, Limit) and self._was_ready:
+                if isinstance(error, Limit | ClockSkewed) and self._was_ready:
+                    if type(self._trouble) is not type(error):
+                        _log.warning("%s", error)
                     self._trouble = error
                 else:
                     self._failure = error

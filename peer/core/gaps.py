@@ -133,7 +133,10 @@ class Gaps:
 
     def tell(self, now: int, waiting: Collection[bytes]) -> None:
         """Tell what is missing for ``GRACE``; not of those whose messages are ``waiting`` to be opened."""
-        rows = self._store.rows("SELECT * FROM missing WHERE room = ? AND noticed_at <= ?", self._room.id, now - GRACE)
+        rows = self._store.rows(
+            "SELECT * FROM missing WHERE room = ? AND (noticed_at <= ? OR noticed_at > ?)",
+            *(self._room.id, now - GRACE, now),  # noticed later than now: the clock was set back
+        )
         self._told &= {_key(row) for row in rows}
         due: dict[tuple[PeerId, int], list[sqlite3.Row]] = {}
         for row in rows:

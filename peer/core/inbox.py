@@ -359,6 +359,7 @@ class Inbox:
         self._settled.passes(attached, self._roster.anchor.index)
         ahead = self._patience.passes(attached, (PeerId(w.message.sender) for w in self._waiting if self._is_ahead(w)))
         for waiting in self._waiting:
+            waiting.since = min(waiting.since, now)  # the clock may have been set back
             waiting.waited += attached
         for waiting in self._pick(
             lambda w: (

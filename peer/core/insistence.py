@@ -76,7 +76,7 @@ class Insistence:
         ``attached``: for how many ms since the last tick the room was attached.
         """
         lacking = {kept.raw: kept for kept in self._roster.restrictions.lacking()} if self._since else {}
-        self._since = {raw: since for raw, since in self._since.items() if raw in lacking}
+        self._since = {raw: min(since, now) for raw, since in self._since.items() if raw in lacking}
         if self._again and not self._pace.rests(now):
             again, self._again = self._again[:_AT_ONCE], self._again[_AT_ONCE:]
             for raw in again:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from peer.core.commands import Emit, Settled, Transmit
@@ -68,6 +68,18 @@ class Pending:
     bound: object = None
     """What ``request`` was encrypted with; when that is no longer current, it is made afresh."""
     out: bool = False
+    since: int = field(init=False)
+    """Since when it waits, by a clock that may be set meanwhile."""
+
+    def __post_init__(self) -> None:
+        """Wait from the beginning."""
+        self.since = self.made_at
+
+    def ages(self, now: int) -> bool:
+        """Say whether it has waited for too long; a clock that is set back makes nothing wait for longer than that."""
+        self.since = min(self.since, now)
+        self.due = min(self.due, now + limits.SECOND)
+        return now - self.since > limits.UNSENT
 
     @property
     def is_user(self) -> bool:
@@ -228,6 +240,12 @@ class Outbox:
         for pending in self._pending.values():
             pending.out = False
 
+    def stop(self, error: BackchannelError) -> None:
+        """Give up what the user waits for: it can't be sent now, because of ``error``."""
+        for pending in list(self._pending.values()):
+            if pending.is_user:
+                self._fail(pending, error)
+
     @property
     def idle(self) -> bool:
         """Whether nothing is on its way."""
@@ -238,7 +256,7 @@ class Outbox:
         if self._chain is not None and self._chain.spent(now):
             self._end_chain(spent=True)
         for pending in list(self._pending.values()):
-            if not 0 <= now - pending.made_at <= limits.UNSENT:
+            if pending.ages(now):
                 self._fail(pending, TimedOut("the relay did not take it"))
         self.flush(now)
 

@@ -146,8 +146,10 @@ class RoomCore:
     def check_sendable(self, to: Sequence[PeerId]) -> None:
         """Raise ``AlarmRaised`` while an alarm stands, or if a removal of one of ``to`` is known that a restart lost.
 
-        Raise ``IdentityChanged`` for a nick that was another identity's.
+        Raise ``IdentityChanged`` for a nick that was another identity's, ``ClockSkewed`` while a clock is wrong.
         """
+        if isinstance(self.waiting_for, ClockSkewed):
+            raise ClockSkewed
         if standing := self.roster.alarms.standing():
             raise AlarmRaised(standing[0].what)
         gone = self.roster.restrictions.gone() if to else {}
@@ -175,13 +177,18 @@ class RoomCore:
     def connected(self, welcome: ev.Welcome, now: int, *, since: int) -> None:
         """Attach, after the HELLO sent at ``since`` was answered; end with an error if the two cannot work together.
 
-        The relay told its time somewhen between: a machine may have slept over the answer.
+        The relay told its time somewhen between: a machine may have slept over the answer. Raise ``ClockSkewed`` if
+        one of the clocks was set since the last attachment: it may be set right again.
         """
         self._awake = now
         if welcome.version != VERSION:
             return self._end(WrongVersion())
         if not since - limits.CLOCK_SKEW <= welcome.clock <= now + limits.CLOCK_SKEW:
-            return self._end(ClockSkewed())
+            if not self._caught_up:
+                return self._end(ClockSkewed())
+            self.waiting_for = ClockSkewed()
+            self.outbox.stop(self.waiting_for)
+            raise self.waiting_for
         self._welcome = welcome
         self._restored = False
         if welcome.incarnation != self._incarnation and (self._caught_up or self._reading is not Reading.NOTHING):
@@ -436,13 +443,14 @@ class RoomCore:
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def _wake(self, now: int) -> None:
-        """Say nothing more on this connection if much time passed in which nothing was done here.
+        """Say nothing more on this connection if much time passed in which nothing was done here, or the clock was set.
 
         Whatever is said before the relay has shown how the log went on names a place that is long past. It would be
         sent again as it is on the next connection, and look to everybody as if the relay held its sender behind.
+        A clock is held against the relay's on the next connection, before any key is made by it.
         """
         slept, self._awake = now - self._awake, now
-        if slept >= OVERSLEPT and (self.attached or self._attaching):
+        if not -OVERSLEPT < slept < OVERSLEPT and (self.attached or self._attaching):
             self._woke = now
             self.outbox.detached()
 
@@ -468,8 +476,10 @@ class RoomCore:
         if self._attached_since is None:
             self._try_again(now)
             return
+        if self._woke is not None:
+            return
         self._publication.publish(now)
-        if self._reading is not Reading.NOTHING and now - self._refreshed >= _REFRESH:
+        if self._reading is not Reading.NOTHING and not 0 <= now - self._refreshed < _REFRESH:
             self._note_attached(now)
         self._insistence.tick(now, self._attached_since, attached)
         self._fetching.tick(now)

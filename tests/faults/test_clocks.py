@@ -22,6 +22,17 @@ def all_talk(crowd: Crowd) -> None:
         crowd.talk(who, to=crowd.names[place - 1], every=0.08)
 
 
+def hears_the_room_again(crowd: Crowd, who: str) -> None:
+    """Wait until somebody has heard from everybody else what was said to the room after this call."""
+    ledger, before = crowd.ledger, set(crowd.ledger.said)
+
+    def heard() -> set[str]:
+        new = ledger.ears[who].took.keys() - before
+        return {said.speaker for key, said in ledger.said.items() if key in new and said.to is None}
+
+    crowd.waits(lambda: heard() >= set(crowd.names) - {who})
+
+
 def test_a_peers_clock_is_set_by_minutes(scene):
     crowd = Crowd(scene, scene.relay(), "alice", "bob", "carol")
     all_talk(crowd)
@@ -33,6 +44,24 @@ def test_a_peers_clock_is_set_by_minutes(scene):
     crowd.balances()
     assert {said.speaker for said in crowd.ledger.lost()} <= {"bob"}
     assert not any(crowd.ledger.missing(who) for who in crowd.names)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_a_peers_clock_is_set_by_an_hour(scene, step):
+    """Some is given up, and told to be, until it is set right; the chains that bob lost he asks for and gets."""
+    crowd = Crowd(scene, scene.relay(), "alice", "bob", "carol")
+    all_talk(crowd)
+    crowd.goes_on()
+    for by in (step, -step):
+        crowd.asks("step", "bob", "stepped", ms=by)
+        crowd.speaks_on(30)
+    crowd.goes_on()
+    hears_the_room_again(crowd, "bob")
+    crowd.balances()
+    assert {said.speaker for said in crowd.ledger.lost()} <= {"bob"}
+    assert not crowd.ledger.missing("alice")
+    assert not crowd.ledger.missing("carol")
 
 
 def test_the_relays_clock_is_set(scene):

@@ -22,6 +22,7 @@ from protocol.errors import (
     NotMember,
     RoomClosed,
     StaleAnchor,
+    TimedOut,
     UnknownRoom,
     WrongVersion,
 )
@@ -52,6 +53,72 @@ def test_a_clock_a_little_off_is_none():
     assert bob.hears() == ["alice: hi", "alice whispers: psst"]
     assert alice.hears() == ["bob: hello"]
     assert world.alarms() == {}
+
+
+@pytest.mark.parametrize("step", [-limits.HOUR, -6 * MINUTE, 6 * MINUTE, limits.HOUR])
+def test_a_clock_that_is_set_while_attached_is_said_to_be_wrong_and_forgiven_when_it_is_right(company, step):
+    c = company
+    c.world.backoff = 2_000
+    c.alice.says("before")
+    generation = c.bob.core.keys.newest().generation
+    c.bob.skew = step
+    waits = c.bob.says("too late")
+    c.world.passes(5_000)
+    assert isinstance(c.bob.state(waits), ClockSkewed)
+    assert isinstance(c.bob.core.waiting_for, ClockSkewed)
+    with pytest.raises(ClockSkewed):
+        c.bob.whispers("alice", "psst")
+    assert c.bob.process.ended is None
+    c.alice.says("meanwhile")
+    c.alice.whispers("bob", "psst")
+    c.bob.skew = 0
+    c.world.passes(5_000)
+    assert c.bob.core.attached
+    assert c.bob.core.keys.newest().generation == generation
+    assert "alice whispers: psst" in c.bob.hears()
+    for n in range(40):
+        c.alice.says(str(n))
+        c.world.passes(1_000)
+    c.bob.says("here again")
+    c.alice.says("and you?")
+    assert c.bob.hears()[-1:] == ["alice: and you?"]
+    assert c.alice.hears() == ["bob: here again"]
+    assert c.world.alarms() == {}
+
+
+@pytest.mark.parametrize("step", [-3 * MINUTE, 3 * MINUTE])
+def test_a_clock_that_is_set_by_minutes_lets_nothing_wait_for_ever_or_end_at_once(company, step):
+    c = company
+    c.world.backoff = 1_000
+    c.alice.says("one")
+    c.world.tamper = lambda process, d: (
+        [] if process.person is c.bob and isinstance(d, ev.Message) and not d.direct else [d]
+    )
+    c.alice.says("lost")
+    c.world.tamper = None
+    c.alice.says("three")
+    c.bob.store.write("DELETE FROM chains")
+    c.alice.says("waits for its chain")
+    c.bob.skew = step
+    c.bob.forgets()
+    c.world.passes(1_000)
+    assert c.bob.process.notes() == []
+    c.world.passes(2 * limits.UNRESOLVED)
+    assert sorted(c.bob.notes()) == ["gap alice 1", "missed alice 1 no-key"]
+
+
+def test_what_waits_to_be_sent_when_the_clock_is_set_back_is_sent(company):
+    c = company
+    c.bob.process.cuts()
+    message = c.bob.says("hello")
+    c.bob.skew = -3 * MINUTE
+    c.world.passes(1_000)
+    c.bob.process.reconnects()
+    assert c.bob.state(message) is State.RELAYED
+    c.bob.process.cuts()
+    late = c.bob.says("never")
+    c.world.passes(limits.UNSENT + 1_000)
+    assert isinstance(c.bob.state(late), TimedOut)
 
 
 def test_a_lid_that_was_closed_over_the_answer_to_hello_sets_no_clock_wrong(company):

@@ -26,7 +26,7 @@ from protocol import envelope as ev
 from protocol import limits, names
 from protocol import statement as st
 from protocol.content import Action, Content, Text
-from protocol.errors import BackchannelError
+from protocol.errors import BackchannelError, ClockSkewed
 from protocol.identity import Identity, SigningKey, hello_content
 from protocol.ids import Anchor, InviteId, MessageId, PeerId, RelayKey, RoomId, RoomSecret
 from protocol.limits import RelayLimits
@@ -576,7 +576,11 @@ class Process:
         rest: list[ev.Delivery] = []
         for delivery in taken:
             if isinstance(delivery, ev.Welcome):
-                self.core.connected(delivery, self.person.now, since=self.greeted)
+                try:
+                    self.core.connected(delivery, self.person.now, since=self.greeted)
+                except ClockSkewed:
+                    self.cuts()
+                    return
             elif not self.ended:
                 rest.append(delivery)
         if rest:
