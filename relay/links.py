@@ -19,9 +19,9 @@ REMEMBERED: Final = 60_000
 """How long (ms) a connection that is no more is remembered, so that what it sent before is swallowed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Incoming:
-    """One accepted TCP connection, told apart from an earlier one of the same descriptor by its count."""
+    """One accepted TCP connection, and none that had the descriptor before; ``count`` names it in the log."""
 
     fd: int
     count: int

@@ -125,6 +125,7 @@ class Router:
         self._swollen = False
         """Whether somebody has made ZeroMQ take much memory, which is free again."""
         self._sweep_at = self._look_at = 0
+        self._turned_at = 0
         self._each_second: Callable[[], None] = _do_nothing
         for take_all in self._watched.values():
             take_all()
@@ -248,8 +249,11 @@ class Router:
                     self._errands.popleft()()
             elif isinstance(ready, int) and ready == self._leash:
                 self._stopping |= not os.read(ready, 4_096)
-        frames = self._take_frames()
-        now = monotonic_ms()
+        # To find the socket empty costs an exception, a good part of the time that a frame is here. So one that comes
+        # after a pause is served before anybody looks whether there are more.
+        paused = wait and monotonic_ms() != self._turned_at
+        frames = self._take_frames(1 if paused else DRAIN)
+        now = self._turned_at = monotonic_ms()
         self._core.set_clock(time.time_ns() // 1_000_000, now)
         for connection, frame in frames:
             if frame.more:
@@ -265,13 +269,13 @@ class Router:
         if now >= self._sweep_at:
             self._sweep(now)
 
-    def _take_frames(self) -> list[tuple[bytes, zmq.Frame]]:
-        """Take what waits, as far as one turn goes. Of a message with extra parts, an attack, the first is taken."""
+    def _take_frames(self, most: int = DRAIN) -> list[tuple[bytes, zmq.Frame]]:
+        """Take what waits, ``most`` frames. Of a message with extra parts, an attack, the first is taken."""
         frames: list[tuple[bytes, zmq.Frame]] = []
         size = 0
         receive = self._recv
         try:
-            while len(frames) < DRAIN and size < DRAIN_BYTES:
+            while len(frames) < most and size < DRAIN_BYTES:
                 connection: bytes = receive(_AT_ONCE)
                 frame: zmq.Frame = receive(_AT_ONCE, False)
                 frames.append((connection, frame))
@@ -307,8 +311,8 @@ class Router:
 
     def _push(self, push: Push, now: int) -> None:
         send = self._send
-        # Copied once, into memory that libzmq shares among all: sharing Python's own would need a second thread.
-        frame = zmq.Frame(push.frame, copy=True)
+        # For many copied once, into memory that libzmq shares among them: sharing Python's own needs a second thread.
+        frame = zmq.Frame(push.frame, copy=True) if len(push.to) > 1 else push.frame
         large = len(push.frame) > pipes.SMALL
         for connection in push.to:
             if large and not self._has_room(connection, len(push.frame)):
@@ -316,7 +320,7 @@ class Router:
                 continue
             try:
                 send(connection, _MORE_FOLLOWS)
-                send(frame, _AT_ONCE, False)
+                send(frame, _AT_ONCE)
             except zmq.Again:
                 self._core.stalled(connection, now)
             except zmq.ZMQError as error:

@@ -80,7 +80,7 @@ class Attachment:
     def take_fresh(self, count: int) -> None:
         """Take note that ``count`` asides of ``fresh`` were sent."""
         del self.fresh[:count]
-        self.place = self.place._replace(aside=self.place.aside + count)
+        self.place = Place(*self.place[:4], self.place.aside + count)
 
     def chunk(self, now: int) -> Chunk:
         """Return the next envelopes that a behind attachment lacks, without what has been kept for its life."""

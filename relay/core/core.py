@@ -201,12 +201,13 @@ class Core:
         """Return for how many ms at most nothing needs to be done unless something happens."""
         if self._chores:
             return 0
-        waits = [SWEEP]
+        rest = SWEEP
         opening = self._rooms.opening_in(now)
         if opening is not None:
-            waits.append(opening)
-        waits.extend(session.retry_at - now for session in self._due.values())
-        return max(0, min(waits))
+            rest = min(rest, opening)
+        for session in self._due.values():
+            rest = min(rest, session.retry_at - now)
+        return max(0, rest)
 
     def gauges(self) -> Gauges:
         """Return what is there now. It looks at every room, so it is to be asked for now and then alone."""
@@ -232,7 +233,7 @@ class Core:
     def _send_letters(self, ready: Sequence[Session], now: int) -> Iterator[Push]:
         for session in ready:
             session.stalled = False
-            for letter in session.letters():
+            while letter := session.letter():
                 yield Push(frame := letter.frame, (session.connection,))
                 if session.stalled:
                     break

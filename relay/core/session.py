@@ -137,22 +137,30 @@ class Session:
                 return True
         return False
 
-    def _has_fresh(self) -> bool:
-        for attachment in self.attachments.values():  # noqa: SIM110
-            if attachment.fresh:
-                return True
-        return False
-
     def drop(self, attachment: Attachment) -> None:
         """Forget an attachment that has ended."""
         del self.attachments[attachment.room.id]
 
     # -- parcels --------------------------------------------------------------------------------------------------
 
-    def letters(self) -> Iterator[Parcel]:
-        """Yield what concerns this connection at once. Each is settled before the next is asked for."""
-        while self.accepted or self._answers or self._has_fresh():
-            yield self._letter()
+    def letter(self) -> Letter | None:
+        """Return what concerns this connection at once: answers and the asides of live attachments, in one frame.
+
+        None if there is nothing. It is to be settled before another is asked for.
+        """
+        if self.accepted:
+            ids, self.accepted = self.accepted, []
+            for start in range(0, len(ids), limits.ACCEPTED):
+                self._answers.append(wire.pack(_ACCEPTED, ids[start : start + limits.ACCEPTED]))
+        letter = Letter(self, [], 0, [])
+        size = 0
+        if self._answers:
+            size, letter.answers = letter.take(self._answers, 0)
+        for attachment in self.attachments.values():
+            if attachment.fresh:
+                size, count = letter.take(attachment.fresh, size)
+                letter.fresh.append((attachment, count))
+        return letter if letter.parts else None
 
     def chunks(self, now: int) -> Iterator[Parcel]:
         """Yield what this connection lacks, as far as is wanted. Each is settled before the next is asked for."""
@@ -164,20 +172,6 @@ class Session:
                 caught_up = chunk.caught_up
         while self._fetches:
             yield self._fetches[0].chunk()
-
-    def _letter(self) -> Letter:
-        """Return answers and the asides of live attachments, as many as one frame holds."""
-        if self.accepted:
-            ids, self.accepted = self.accepted, []
-            for start in range(0, len(ids), limits.ACCEPTED):
-                self._answers.append(wire.pack(_ACCEPTED, ids[start : start + limits.ACCEPTED]))
-        letter = Letter(self, [], 0, [])
-        size, letter.answers = letter.take(self._answers, 0)
-        for attachment in self.attachments.values():
-            if attachment.fresh:
-                size, count = letter.take(attachment.fresh, size)
-                letter.fresh.append((attachment, count))
-        return letter
 
     def answered(self, count: int) -> None:
         """Take note that the first ``count`` answers were sent."""
