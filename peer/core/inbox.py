@@ -19,6 +19,8 @@ from peer.core.opening import Arrival, Opened, Opener, Wait
 from peer.core.outbox import Outbox
 from peer.core.patience import Patience, Settled
 from peer.core.roster import Roster
+from peer.core.unread import UNREAD, Unread
+from peer.core.waiting import Waiting
 from peer.keys import Keys
 from peer.store import Room, Store
 from peer.text import safe_text
@@ -31,7 +33,6 @@ from protocol.ids import Anchor, MessageId, PeerId
 from protocol.membership import Membership
 
 _STREAMS: Final = 16_384
-_WAITING: Final = 4_096
 _ASK_AFTER: Final = 2 * limits.SECOND
 _ASK_AGAIN: Final = 10 * limits.SECOND
 """A question may meet its sender too soon after the last answer, and an answer a clock that is wrong."""
@@ -39,8 +40,6 @@ _ASKS: Final = 8
 """Questions in one tick: a member that floods the room with what nobody can open makes nobody work for it."""
 _FORGET: Final = limits.MINUTE
 """How often what was handled long ago is forgotten."""
-_UNREAD: Final = b"missed"
-"""With the message's id, the stream of what could not be opened: nothing of it is proven, so it stands for nothing."""
 
 
 class Inbox:
@@ -53,11 +52,10 @@ class Inbox:
         self._store, self._room, self._roster = store, room, roster
         self._outbox, self._emit, self._reading = outbox, emit, reading
         self._opener = Opener(store, room, keys, roster.cards, roster.me)
-        self._waiting: list[Arrival] = []
+        self._waiting = Waiting()
         self._handled: dict[tuple[bytes, bytes], tuple[int, bytes]] = {}
         """When each message was taken, and under which incarnation of the relay."""
-        self._unread: dict[tuple[bytes, bytes], int] = {}
-        """When each message that could not be read was told."""
+        self._unread = Unread(store, room)
         self._asked: dict[tuple[object, ...], int] = {}
         """When each chain that something waits for was asked for last."""
         self._forgot_at = 0
@@ -91,7 +89,7 @@ class Inbox:
         self.gaps.attached(now)
         self.retry(("head",), now)
         # the log is whole: who knew more of it when it spoke was shown more, and the relay has not shown it here
-        for waiting in self._pick(self._is_ahead):
+        for waiting in self._waiting.pick(self._is_ahead):
             self._give_up(waiting, now)
         for waiting in self._waiting:
             self._want(waiting)
@@ -188,7 +186,7 @@ class Inbox:
             "SELECT stream, counter, shown, seen_at FROM seen WHERE room = ? AND sender = ? AND message = ?",
             *(self._room.id, opened.sender, message.id),
         )
-        if known is not None and known["stream"] == _UNREAD + message.id:
+        if known is not None and known["stream"] == UNREAD + message.id:
             known = None
         if known is None and not self._see(message, opened, now):
             self._say(EventKind.DUPLICATE, "used the number of an earlier message again", opened.sender)
@@ -290,16 +288,7 @@ class Inbox:
         """Tell once that a message came which cannot be read: one that another process has read is not missed."""
         if self._reading is Reading.NOTHING:
             return
-        stream = _UNREAD + message.id
-        new = self._store.write(
-            "INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?, 0, 0, ?, 1)",
-            *(self._room.id, message.sender, message.id, stream, now),
-        )
-        sql = "SELECT 1 FROM seen WHERE room = ? AND sender = ? AND message = ? AND stream = ? AND seen_at >= ?"
-        row = self._store.row(sql, self._room.id, message.sender, message.id, stream, self._started or 0)
-        first = (message.sender, message.id) not in self._unread
-        self._unread[message.sender, message.id] = now
-        if new or (row is not None and first):
+        if self._unread.note(message.sender, message.id, now, self._started or 0):
             who = self._roster.person(PeerId(message.sender))
             what = f"a message of {who.label} can't be read ({reason})"
             self._emit(Show(Event(self._room.name, EventKind.MISSED, what, who=who, count=1, reason=reason)))
@@ -315,9 +304,8 @@ class Inbox:
         if self._reading is Reading.NOTHING and not waiting.message.direct:
             return
         self._want(waiting)
-        self._waiting.append(waiting)
-        if len(self._waiting) > _WAITING:
-            self._missed(self._waiting.pop(0).message, "too-many", now)
+        for dropped in self._waiting.add(waiting):
+            self._missed(dropped.message, "too-many", now)
 
     def _want(self, waiting: Arrival) -> None:
         if waiting.why[0] == "card":
@@ -326,22 +314,13 @@ class Inbox:
 
     def retry(self, why: tuple[object, ...], now: int) -> None:
         """Try again what waits for ``why``: ("head",), ("chain", id) or ("card", peer, generation)."""
-        for waiting in self._pick(lambda waiting: waiting.why[: len(why)] == why):
+        for waiting in self._waiting.pick(lambda waiting: waiting.why[: len(why)] == why):
             self._try(waiting, now)
 
     def unavailable(self, peer: PeerId, generation: int, now: int) -> None:
         """Take note that the relay has no such card: what waits for it is missed."""
-        for waiting in self._pick(lambda waiting: waiting.why == ("card", peer, generation)):
+        for waiting in self._waiting.pick(lambda waiting: waiting.why == ("card", peer, generation)):
             self._missed(waiting.message, "no-key", now)
-
-    def _pick(self, wanted: Callable[[Arrival], bool]) -> list[Arrival]:
-        """Return, and wait no longer for, those that are ``wanted``."""
-        picked: list[Arrival] = []
-        rest: list[Arrival] = []
-        for waiting in self._waiting:
-            (picked if wanted(waiting) else rest).append(waiting)
-        self._waiting = rest
-        return picked
 
     def tick(self, now: int, attached_since: int | None, attached: int) -> None:
         """Tell gaps that stayed open, ask for chains, and end what 30 s of attachment did not resolve.
@@ -354,14 +333,14 @@ class Inbox:
         if not 0 <= now - self._forgot_at < _FORGET:
             self._forgot_at = now
             self._handled = {key: at for key, at in self._handled.items() if now - at[0] < 2 * limits.RETENTION_CAP}
-            self._unread = {key: at for key, at in self._unread.items() if now - at < 2 * limits.RETENTION_CAP}
+            self._unread.forget(now)
         self._ask_for_chains(now, attached_since)
         self._settled.passes(attached, self._roster.anchor.index)
         ahead = self._patience.passes(attached, (PeerId(w.message.sender) for w in self._waiting if self._is_ahead(w)))
         for waiting in self._waiting:
             waiting.since = min(waiting.since, now)  # the clock may have been set back
             waiting.waited += attached
-        for waiting in self._pick(
+        for waiting in self._waiting.pick(
             lambda w: (
                 now - max(w.since, attached_since) >= limits.UNRESOLVED
                 or w.waited >= limits.UNRESOLVED_IN_ALL

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from peer.core import unread, waiting
 from peer.core.events import EventKind
 from protocol import card as cards
 from protocol import envelope as ev
@@ -103,3 +104,82 @@ def test_a_member_fills_no_profile_with_chains(room, monkeypatch):
         key = ChainKey(random(32), 0, random(32), chuck.membership.index, none, 0)
         alice.core.receive([aside(chuck, alice, key, 100 + n)], alice.now)
     assert rows(alice, "chains") <= 22
+
+
+def unreadable(world: World, sender: Person, size: int = 300) -> ev.Message:
+    """Make what the relay would deliver of a room message on a chain that nobody has."""
+    anchor = sender.membership.anchor
+    body = random(32) + bytes(2) + anchor.index.to_bytes(8) + anchor.head + random(size)
+    return ev.Message(sender.room_id, sender.id, False, 1, world.now, new_message_id(), body)
+
+
+def test_a_member_fills_no_profile_with_what_nobody_can_read(room):
+    """At the relay's 100 a second that were gigabytes a day; each is told all the same."""
+    world, alice, bob, chuck = room
+    before = rows(alice, "seen")
+    for _ in range(60):
+        rubbish = [
+            ev.Message(chuck.room_id, chuck.id, False, 1, world.now, new_message_id(), random(50)) for _ in range(50)
+        ]
+        alice.core.receive(rubbish, alice.now)
+    alice.process.sends()
+    assert rows(alice, "seen") - before <= 1_100
+    assert alice.notes() == ["missed chuck 1 cannot-open"] * 3_000
+    bob.says("still there")
+    assert alice.hears() == ["bob: still there"]
+
+
+def test_what_cannot_be_read_of_one_member_leaves_what_is_known_of_others_alone(room):
+    world, alice, bob, chuck = room
+    (lost,) = [ev.Message(bob.room_id, bob.id, False, 1, world.now, new_message_id(), random(50))]
+    alice.core.receive([lost], alice.now)
+    for _ in range(30):
+        rubbish = [
+            ev.Message(chuck.room_id, chuck.id, False, 1, world.now, new_message_id(), random(50)) for _ in range(50)
+        ]
+        alice.core.receive(rubbish, alice.now)
+    alice.process.sends()
+    alice.forgets()
+    alice.core.receive([lost], alice.now)
+    alice.process.sends()
+    assert alice.notes() == []
+
+
+def test_even_a_relay_that_invents_senders_fills_no_profile(room, monkeypatch):
+    world, alice, *_ = room
+    monkeypatch.setattr(unread, "IN_ALL", 200)
+    for _ in range(20):
+        rubbish = [
+            ev.Message(alice.room_id, random(32), False, 1, world.now, new_message_id(), random(50)) for _ in range(50)
+        ]
+        alice.core.receive(rubbish, alice.now)
+    assert rows(alice, "seen") <= 300
+
+
+def test_what_waits_is_bounded_in_bytes_and_a_flood_pushes_out_none_but_its_own(room, monkeypatch):
+    world, alice, bob, chuck = room
+    monkeypatch.setattr(waiting, "MOST", 1 << 20)
+    bob.says("one")
+    alice.hears()
+    alice.store.write("DELETE FROM chains")
+    bob.says("waits")
+    for _ in range(10):
+        alice.core.receive([unreadable(world, chuck, size=60_000) for _ in range(5)], alice.now)
+    alice.process.sends()
+    held = [arrival.message for arrival in alice.core.inbox._waiting]
+    assert sum(len(message.body) for message in held) <= 1 << 20
+    assert [message.sender for message in held].count(bob.id) == 1
+    dropped = [note for note in alice.notes() if note == "missed chuck 1 too-many"]
+    assert len(dropped) + len(held) == 51
+
+
+def test_thousands_of_small_ones_push_out_no_large_one(room):
+    world, alice, bob, chuck = room
+    alice.core.receive([unreadable(world, bob, size=90_000)], alice.now)
+    for _ in range(90):
+        alice.core.receive([unreadable(world, chuck, size=200) for _ in range(50)], alice.now)
+    alice.process.sends()
+    held = [arrival.message.sender for arrival in alice.core.inbox._waiting]
+    assert held.count(bob.id) == 1
+    assert 3_000 < len(held) <= 4_096
+    assert set(alice.notes()) == {"missed chuck 1 too-many"}
