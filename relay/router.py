@@ -54,6 +54,10 @@ _AT_ONCE: Final = int(zmq.NOBLOCK)
 _MORE_FOLLOWS: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 """Plain numbers: to join two flags of an enumeration takes as long as to send a frame."""
 
+_ZERO_COPY: Final = 10
+"""libzmq's ZMQ_ZERO_COPY_RECV, which pyzmq does not name: off, received frames are copied, and a connection takes a
+tenth less memory."""
+
 _MONITOR: Final = "inproc://monitor"
 _EVENT: Final = struct.Struct("=HI")
 _SWEEP: Final = 1_000
@@ -91,6 +95,8 @@ class Router:
         self._errands: deque[Callable[[], None]] = deque()
         self._leash: int | None = None
         self._context = zmq.Context(io_threads=1)
+        with contextlib.suppress(zmq.ZMQError):
+            self._context.set(_ZERO_COPY, 0)
         self._zap = self._context.socket(zmq.ROUTER)
         self._zap.bind(_ZAP)
         self._socket = self._context.socket(zmq.ROUTER)
