@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import zmq
+
 PATIENCE: Final = 20.0
 """Seconds a server may take to start, and to stop."""
 RETENTION: Final = 600
@@ -117,6 +119,34 @@ class Backchannel(Server):
             address, slash, key = process.stdout.readline().strip().partition("/")
             if not slash:
                 raise CannotStart("the relay did not say where it listens")
+            yield Running(self.name, process.pid, int(address.rpartition(":")[2]), key=key)
+        finally:
+            _stop(process)
+            process.stdout.close()
+
+
+NOBODY, WELCOME, TAKEN = b"-", b"welcome", b"taken"
+"""What is said to and by a bare ROUTER: that one hears or speaks to nobody, and its two answers."""
+
+
+class Bare(Server):
+    """A ROUTER that does nothing but pass frames on: ``bench.bare``."""
+
+    def path(self) -> str | None:
+        return sys.executable
+
+    def version(self) -> str:
+        return f"libzmq {zmq.zmq_version()}, pyzmq {zmq.pyzmq_version()}"
+
+    @contextlib.contextmanager
+    def running(self, folder: Path) -> Iterator[Running]:
+        """Run it; ``folder`` stays empty."""
+        del folder
+        command = [sys.executable, "-m", self.program]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        try:
+            address, _, key = process.stdout.readline().strip().partition("/")
             yield Running(self.name, process.pid, int(address.rpartition(":")[2]), key=key)
         finally:
             _stop(process)
@@ -239,6 +269,7 @@ SERVERS: Final[dict[str, Server]] = {
     server.name: server
     for server in (
         Backchannel(OURS, "backchannel-relay", lambda *_: ()),
+        Bare("bare", "bench.bare", lambda *_: ()),
         Server("nats", "nats-server", _nats),
         Server("jetstream", "nats-server", _jetstream),
         Server("jetstream-explicit", "nats-server", _jetstream),

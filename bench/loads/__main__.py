@@ -19,6 +19,7 @@ from bench.works import Measured, Work
 
 LOADS: Final = {
     "backchannel": ("bench.loads.backchannel", "Backchannel"),
+    "bare": ("bench.loads.bare", "Bare"),
     "nats": ("bench.loads.nats", "Nats"),
     "jetstream": ("bench.loads.nats", "JetStream"),
     "jetstream-explicit": ("bench.loads.nats", "JetStreamExplicit"),

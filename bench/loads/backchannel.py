@@ -36,6 +36,19 @@ AT_ONCE: Final = 200
 _ANSWERS: Final = {b"\x92" + bytes([Kind.ACCEPTED]), b"\x93" + bytes([Kind.REFUSED])}
 
 
+def dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, key: bytes) -> tuple[zmq.Socket[bytes], bytes]:
+    """Return a DEALER that connects to a ROUTER with that CURVE key, and its own; it queues without bound."""
+    public, secret = zmq.curve_keypair()
+    made = context.socket(zmq.DEALER)
+    for option in (zmq.SNDHWM, zmq.RCVHWM, zmq.LINGER):
+        made.setsockopt(option, 0)
+    made.setsockopt(zmq.CURVE_SERVERKEY, z85.encode(key))
+    made.setsockopt(zmq.CURVE_PUBLICKEY, public)
+    made.setsockopt(zmq.CURVE_SECRETKEY, secret)
+    made.connect(endpoint)
+    return made, z85.decode(public)
+
+
 class Member:
     """A peer with one connection; a link once it is attached."""
 
@@ -43,19 +56,12 @@ class Member:
         self.identity = Identity.generate()
         self.acknowledged = 0
         self._requests = itertools.count(1)
-        public, secret = zmq.curve_keypair()
-        self._socket = context.socket(zmq.DEALER)
-        for option in (zmq.SNDHWM, zmq.RCVHWM, zmq.LINGER):
-            self._socket.setsockopt(option, 0)
-        self._socket.setsockopt(zmq.CURVE_SERVERKEY, z85.encode(relay))
-        self._socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
-        self._socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
-        self._socket.connect(endpoint)
+        self._socket, public = dealer(context, endpoint, relay)
         self._fd = int(self._socket.getsockopt(zmq.FD))
         self._receive: Any = MethodType(zmq.backend.Socket.recv, self._socket)
         self.post = limits.FRAME
         """How long its posts are: a frame holds whole ones."""
-        signature = self.identity.sign(Label.HELLO, hello_content(relay, z85.decode(public)))
+        signature = self.identity.sign(Label.HELLO, hello_content(relay, public))
         self.request(envelope.Hello, protocol.VERSION, self.identity.public, signature)
 
     # -- entering a room ----------------------------------------------------------------------------------------------
