@@ -189,7 +189,7 @@ class RoomCore:
             self.waiting_for = ClockSkewed()
             self.outbox.stop(self.waiting_for)
             raise self.waiting_for
-        self._welcome = welcome
+        self._welcome, self.waiting_for = welcome, None
         self._restored = False
         if welcome.incarnation != self._incarnation and (self._caught_up or self._reading is not Reading.NOTHING):
             self._cursors = (0, 0)

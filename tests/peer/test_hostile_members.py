@@ -138,6 +138,7 @@ def test_what_cannot_be_read_of_one_member_leaves_what_is_known_of_others_alone(
             ev.Message(chuck.room_id, chuck.id, False, 1, world.now, new_message_id(), random(50)) for _ in range(50)
         ]
         alice.core.receive(rubbish, alice.now)
+    assert alice.store.row("SELECT 1 FROM seen WHERE sender = ? AND message = ?", bob.id, lost.id)
     alice.process.sends()
     alice.forgets()
     alice.core.receive([lost], alice.now)
