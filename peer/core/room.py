@@ -20,7 +20,9 @@ from peer.core.outbox import Outbox
 from peer.core.pace import Pace
 from peer.core.patience import OVERSLEPT, SLEPT
 from peer.core.publication import Publication
+from peer.core.restoring import Restoring
 from peer.core.roster import Roster
+from peer.core.visits import Visits
 from peer.keys import Keys, bury
 from peer.store import Room, Store
 from protocol import VERSION, limits
@@ -89,7 +91,7 @@ class RoomCore:
         self.inbox.want_card = self._fetching.want
         self._welcome: ev.Welcome | None = None
         self._incarnation = room.incarnation
-        self._read_under = room.read_under
+        self._visits = Visits(store, room, reads=self._publishes)
         self._cursors: tuple[int | None, int | None] = (None, None) if reading is Reading.NOTHING else (0, 0)
         self._attaching = b""
         self._attached_since: int | None = None
@@ -97,16 +99,13 @@ class RoomCore:
         """Whether the alarms that stood before were told."""
         self._caught_up = False
         """Whether the backlog of the first attachment is over."""
-        self._restored = False
-        self._restoring: dict[bytes, BackchannelError | None] = {}
-        """The pieces of the log that were brought, and what refused them."""
+        self._restoring = Restoring(room, self._request)
         self._begins_again = False
         """Whether to try to get in once more on this connection, when ``_pace`` lets."""
         self._pace = Pace()
         self._publication = Publication(room, self.keys, self.roster, self._request, rotates=self._publishes)
         self._submitted: set[bytes] = set()
         self._insistence = Insistence(room, self.roster, self._request)
-        self._refreshed = 0
         self._ticked = 0
         self._awake = 0
         """When anything was last done here."""
@@ -190,12 +189,10 @@ class RoomCore:
             self.outbox.stop(self.waiting_for)
             raise self.waiting_for
         self._welcome, self.waiting_for = welcome, None
-        self._restored = False
+        self._restoring.begin()
         if welcome.incarnation != self._incarnation and (self._caught_up or self._reading is not Reading.NOTHING):
             self._cursors = (0, 0)
-        last = self._refreshed or self._room.attached_at
-        restarted = welcome.incarnation != self._read_under
-        away = last > 0 and (restarted or now - last > self._retention)
+        away = self._visits.away(welcome.incarnation, self._retention, now)
         self.inbox.connected(welcome.incarnation, self._retention, now, away=away)
         self._begin()
         return None
@@ -231,7 +228,7 @@ class RoomCore:
         self._publication.disconnected()
         self._insistence.disconnected()
         self._fetching.disconnected()
-        self._restoring.clear()
+        self._restoring.begin()
         self._begins_again = False
 
     def receive(self, deliveries: Iterable[ev.Delivery], now: int) -> None:
@@ -305,17 +302,16 @@ class RoomCore:
             return self._end(BadInvite("the relay shows another room than the one it was made for"))
         self._expected = None
         self._attaching, self.waiting_for = b"", None
-        self._restoring.clear()
         self._pace.accepted()
         restarted = welcome.incarnation != self._incarnation
         self._incarnation = welcome.incarnation
         self._cursors = (delivery.room_number, delivery.aside_number)
         self._attached_since = now
         self._caught_up = True
-        self._note_attached(now)
+        self._visits.note(self._incarnation, now)
         self.inbox.attached(now)
         self._insistence.attached(self._incarnation, now)
-        if restarted or self._restored:
+        if restarted or self._restoring.done:
             self._publication.bring_back(now)
         self._publication.publish(now)
         self.outbox.attached(welcome.incarnation, now)
@@ -325,28 +321,6 @@ class RoomCore:
                 self._emit(Show(warning))
         self._emit(Ready())
         return None
-
-    def _note_attached(self, now: int) -> None:
-        """Remember when the profile last read, and under which incarnation."""
-        self._refreshed = now
-        self._store.write("UPDATE rooms SET incarnation = ? WHERE id = ?", self._incarnation, self._room.id)
-        if self._publishes:
-            self._read_under = self._incarnation
-            self._store.write(
-                "UPDATE rooms SET attached_at = ?, read_under = ? WHERE id = ?", now, self._incarnation, self._room.id
-            )
-
-    def _restore(self) -> None:
-        """Bring a room back that the relay has forgotten, and attach to it."""
-        membership = self.roster.membership
-        log = membership.log if membership else []
-        pieces = [log[place : place + limits.RESTORED] for place in range(0, len(log), limits.RESTORED)]
-        for piece in pieces:
-            last = piece is pieces[-1]
-            request = ev.Restore(new_message_id(), self._room.id, last, tuple(piece))
-            self._restoring[self._request(request)] = None
-        self._restored = True
-        self._attach()
 
     # -- cards --------------------------------------------------------------------------------------------------------
 
@@ -395,9 +369,7 @@ class RoomCore:
         elif identifier == self._attaching:
             self._attaching = b""
             self._attachment_refused(error, now)
-        elif identifier in self._restoring:
-            self._restoring[identifier] = error
-        elif self.outbox.refused(identifier, error, now):
+        elif self._restoring.refused(identifier, error) or self.outbox.refused(identifier, error, now):
             return
         elif identifier in self._submitted:
             self._submitted.discard(identifier)
@@ -412,18 +384,15 @@ class RoomCore:
     def _attachment_refused(self, error: BackchannelError, now: int) -> None:
         if isinstance(error, Limit):
             self._begin_later(error, now)
-        elif isinstance(error, UnknownRoom) and (limit := self._limit_of_restoring()):
+        elif isinstance(error, UnknownRoom) and (limit := self._restoring.limit):
             self._begin_later(limit, now)
-        elif isinstance(error, UnknownRoom) and self.roster.membership and not self._restored:
-            self._restore()
+        elif isinstance(error, UnknownRoom) and self.roster.membership and not self._restoring.done:
+            self._restoring.bring(self.roster.membership.log)
+            self._attach()
         elif isinstance(error, NotMember) and self.roster.is_member(self.roster.me):
             self._end(NotMember("you were removed meanwhile, or the relay lost your admission in a restart"))
         else:
             self._end(error)
-
-    def _limit_of_restoring(self) -> BackchannelError | None:
-        """Return what kept the relay from taking the log, if that may pass."""
-        return next((error for error in self._restoring.values() if isinstance(error, Limit)), None)
 
     def _opened(self) -> None:
         self._opening, self._opening_id, self.waiting_for = None, b"", None
@@ -479,15 +448,15 @@ class RoomCore:
         if self._woke is not None:
             return
         self._publication.publish(now)
-        if self._reading is not Reading.NOTHING and not 0 <= now - self._refreshed < _REFRESH:
-            self._note_attached(now)
+        if self._reading is not Reading.NOTHING and not 0 <= now - self._visits.noted < _REFRESH:
+            self._visits.note(self._incarnation, now)
         self._insistence.tick(now, self._attached_since, attached)
         self._fetching.tick(now)
 
     def _try_again(self, now: int) -> None:
         if not self._begins_again or self._pace.rests(now):
             return
-        if self._limit_of_restoring():  # the relay may keep some pieces of the log: those of a connection that lives
+        if self._restoring.limit:
             self.disconnected()
             self._emit(HangUp())
         else:
