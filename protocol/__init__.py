@@ -5,5 +5,7 @@ the cryptography. ``DISTRIBUTION`` lets the programs notice when another distrib
 """
 
 DISTRIBUTION = "backchannel"
+RELEASE = "0.1.0"
+"""Version of the programs. The package's metadata take it from here: to look it up there reads the README as well."""
 VERSION = 1
 """Version of the wire protocol. HELLO carries it; a relay refuses another one with ``version``."""

@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import HTTPServer
-from importlib.metadata import version
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from prometheus_client import CollectorRegistry, MetricsHandler, ProcessCollecto
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+import protocol
 from protocol.address import HostPort
 from protocol.errors import BadInput
 from relay import addresses
@@ -109,7 +109,7 @@ class RelayCollector(Collector):
         yield GaugeMetricFamily(
             f"{PREFIX}loop_age_seconds", "Since when the loop has not turned.", value=max(0.0, self._clock() - now.at)
         )
-        yield InfoMetricFamily(f"{PREFIX}build", "What runs here.", value={"version": version("backchannel")})
+        yield InfoMetricFamily(f"{PREFIX}build", "What runs here.", value={"version": protocol.RELEASE})
 
 
 class _Handler(MetricsHandler):

@@ -11,12 +11,12 @@ import signal
 import sys
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import click
 from platformdirs import user_data_path
 
+import protocol
 from protocol.address import HostPort, RelayAddress
 from protocol.base32 import base32
 from relay import addresses, key
@@ -93,7 +93,7 @@ def serve(settings: Settings) -> None:
         manager.ready()
         memory = ceiling(bounds, most)
         log.info("memory", extra=values(mib=memory.total >> 20, retained_mib=memory.retained >> 20, connections=most))
-        log.info("ready", extra=values(version=version("backchannel"), connections=bounds.connections))
+        log.info("ready", extra=values(version=protocol.RELEASE, connections=bounds.connections))
         looks = [watch.look]
         if settings.announce:
             announcer = Announcer(RelayAddress(HostPort(at.host, router.port), base32(public)))

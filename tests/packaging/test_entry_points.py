@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+import protocol
 from peer.__main__ import foreign_protocol as foreign_for_the_peer
 from relay.__main__ import foreign_protocol as foreign_for_the_relay
 
@@ -70,6 +71,7 @@ def test_the_version_is_that_of_the_installed_distribution(command, start) -> No
     done = run([*start(command), "--version"])
     assert (done.returncode, done.stderr) == (0, "")
     assert version("backchannel") in done.stdout.split()
+    assert version("backchannel") == protocol.RELEASE
 
 
 @pytest.mark.parametrize("start", [script, module])
