@@ -21,6 +21,7 @@ from protocol.primitives import Label
 from relay.core import counts
 from relay.core.chores import Chores
 from relay.core.counts import Counts, Gauges
+from relay.core.incarnation import Incarnations
 from relay.core.rooms import Rooms
 from relay.core.session import UNREAD, Connection, Session
 
@@ -54,11 +55,11 @@ class Core:
 
     def __init__(self, key: RelayKey, incarnation: bytes, bounds: RelayLimits, now: int) -> None:
         self._key = key
-        self._incarnation = incarnation
         self._limits = bounds
         self.counts = Counts()
         self._chores = Chores()
-        self._rooms = Rooms(bounds, self.counts, self._chores, now)
+        self._incarnations = Incarnations(incarnation)
+        self._rooms = Rooms(bounds, self.counts, self._chores, self._incarnations, now)
         self._sessions: dict[Connection, Session] = {}
         self._strangers: dict[Connection, int] = {}
         """Connections before HELLO, in order, and since when."""
@@ -321,15 +322,7 @@ class Core:
         self._peers[peer] += 1
         self._addresses[session.address] += 1
         clock = now + self._rooms.offset
-        session.answer(envelope.Welcome(protocol.VERSION, self.incarnation, clock, self._limits.retention_s))
-
-    @property
-    def incarnation(self) -> bytes:
-        """What WELCOME names: another one after every room that was forgotten.
-
-        Who comes back to such a room is to expect another log than the one it knows, and not to take that for a lie.
-        """
-        return ((int.from_bytes(self._incarnation) + self._rooms.forgotten) % (1 << 128)).to_bytes(16)
+        session.answer(envelope.Welcome(protocol.VERSION, self._incarnations.of(peer), clock, self._limits.retention_s))
 
     def _check_room(self, peer: PeerId, address: str) -> None:
         if (

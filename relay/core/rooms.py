@@ -46,24 +46,26 @@ if TYPE_CHECKING:
     from protocol.limits import RelayLimits
     from relay.core.chores import Chores
     from relay.core.counts import Counts
+    from relay.core.incarnation import Incarnations
     from relay.core.session import Session
 
 
 class Rooms:
     """See the module's text."""
 
-    def __init__(self, bounds: RelayLimits, counts: Counts, chores: Chores, now: int) -> None:
+    def __init__(
+        self, bounds: RelayLimits, counts: Counts, chores: Chores, incarnations: Incarnations, now: int
+    ) -> None:
         self._limits = bounds
         self._counts = counts
         self._chores = chores
+        self._incarnations = incarnations
         self._now = now
         self._budgets = Budgets(bounds)
         self._collecting = True
         self._rooms: dict[RoomId, Room] = {}
         self._founders: Counter[PeerId] = Counter()
         self._revival = Revival(now + limits.REVIVAL, bounds.statements * 3 + 1, bounds.rooms, bounds.bytes_gathered)
-        self.forgotten = 0
-        """How many rooms were forgotten: each may come back with an older log, as after a restart."""
         self.size = 0
         """The bytes that all rooms cost, without what is retained."""
         self.pools = Pools(
@@ -306,7 +308,8 @@ class Rooms:
         del self._rooms[room.id]
         self.size -= room.weighed
         self.loud.pop(room.id, None)
-        self.forgotten += 1
+        membership = room.membership  # it may come back with an older log, as after a restart
+        self._incarnations.forget(membership.members.keys() | membership.left.keys())
         self._counts.rooms_forgotten += 1
         self._founders[room.membership.founder] -= 1
         if not self._founders[room.membership.founder]:

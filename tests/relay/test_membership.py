@@ -12,6 +12,7 @@ from protocol.envelope import Card, Closed, Message, Presence, Refused, Statemen
 from protocol.identity import SigningKey
 from protocol.ids import Anchor, InviteId, RoomId
 from protocol.membership import START
+from relay.core import incarnation
 from relay.core.room import EMPTY, STATEMENT
 from tests.relay.conftest import Company, Invite, Person, Stage, gather
 
@@ -558,3 +559,42 @@ def test_a_room_with_nobody_attached_is_forgotten(make_company):
     again.leaves_the_net()
     c.stage.passes(60 * limits.SECOND)
     assert c.stage.connection(c.alice.identity).attaches(c.room) == "unknown-room"
+
+
+def welcomed(stage, identity):
+    """Which incarnation of the relay somebody who connects now is told."""
+    person = stage.connection(identity, hello=False)
+    person.hello()
+    (welcome,) = person.sees(envelope.Welcome)
+    person.leaves_the_net()
+    return welcome.incarnation
+
+
+def test_whose_room_was_forgotten_meets_another_incarnation_and_nobody_else_learns_of_it(make_company):
+    c = make_company(idle_close_s=60)
+    stranger = c.stage.identity()
+    people = [p.identity for p in (c.alice, c.bob, c.chuck)] + [stranger]
+    c.alice.removes(c.room, c.chuck)
+    before = {welcomed(c.stage, who) for who in people}
+    assert len(before) == 1
+    for person in (c.alice, c.bob, c.chuck):
+        person.leaves_the_net()
+    c.stage.passes(limits.MINUTE)
+    after = [welcomed(c.stage, who) for who in people]
+    assert [told in before for told in after] == [False, False, False, True]
+
+
+def test_of_more_people_than_are_told_apart_everybody_meets_another_incarnation_once(monkeypatch, make_company):
+    monkeypatch.setattr(incarnation, "KNOWN", 3)
+    c = make_company(idle_close_s=60)
+    other = c.stage.connection()
+    other.founds()
+    stranger = c.stage.identity()
+    told = [welcomed(c.stage, stranger)]
+    for gone in ((other,), (c.alice, c.bob, c.chuck)):
+        for person in gone:
+            person.leaves_the_net()
+        c.stage.passes(limits.MINUTE)
+        told.append(welcomed(c.stage, stranger))
+    assert told[0] == told[1] != told[2]
+    assert welcomed(c.stage, c.alice.identity) == welcomed(c.stage, other.identity) == told[2]
