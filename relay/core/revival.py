@@ -1,13 +1,14 @@
 """Rooms that come back: the logs that peers bring after the relay has forgotten them, and which of them opens a room.
 
 For a while after its start the relay only collects; then each room is opened with the longest valid log, and the
-restrictions that the others know are added, so an old copy brought by somebody who was banned wins nothing. Whatever a
-log contains was signed by whom it names, so the choice is about completeness, never about trust. To fold a long log
-takes seconds: that is done in pieces, as a chore.
+restrictions that the others know are added, so an old copy brought by somebody who was banned is no way back. Whatever
+a log contains was signed by whom it names; but who knows a removal may sign as if before it, so members whom one log
+alone has may be ``ghosts``. To fold a long log takes seconds: that is done in pieces, as a chore.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Container, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from protocol import limits
 from protocol import statement as st
 from protocol.errors import BackchannelError, NotMember, TooManyRooms, TooManyStatements
 from protocol.membership import START, Membership, next_head
+from relay.core.ghosts import Suspicion
 
 if TYPE_CHECKING:
     from protocol.envelope import Attach, Restore
@@ -214,31 +216,37 @@ class Choice:
 def choose(room: RoomId, candidates: Iterable[Candidate]) -> Generator[None, None, Choice]:
     """Fold the longest log that is valid and was brought by somebody who belongs or belonged to the room by it.
 
-    Of several as long, the one with the smallest head is taken, so that the same logs always give the same room. It is
-    done in pieces of a statement each.
+    Of several as long, the one with the smallest head is taken, so that the same logs always give the same room. The
+    restrictions of the others are added. A log with ``ghosts`` is taken only if every one has some, and then without
+    them and whatever stands on them. It is done in pieces of a statement each.
     """
     by_log: dict[Head, list[Candidate]] = {}
     for candidate in candidates:
         by_log.setdefault(candidate.log.head, []).append(candidate)
+    valid = sorted(by_log.values(), key=lambda brought: _rank(brought[0].log))
     refused: list[tuple[Candidate, BackchannelError]] = []
-    membership: Membership | None = None
-    accepted: list[Candidate] = []
-    for brought in sorted(by_log.values(), key=lambda brought: _rank(brought[0].log)):
+    haunted: tuple[Log, set[int]] | None = None
+    for brought in tuple(valid):
         log = brought[0].log
-        if membership:
-            accepted += brought
-            for raw in unknown_restrictions(membership, log):
-                yield
-                if raw:
-                    _restrict(membership, raw)
-            continue
+        others = [them[0].log for them in valid if them is not brought]
         try:
             membership = yield from _fold(room, log, brought)
         except BackchannelError as error:
+            valid.remove(brought)
             refused += [(candidate, error) for candidate in brought]
-        else:
-            accepted += brought
-    return Choice(membership, accepted, refused)
+            continue
+        yield from _restrict_by(membership, others)
+        suspicion = Suspicion(membership, log)
+        yield from suspicion.look(others, [(them[0].log, {one.peer for one in them}) for them in valid])
+        if not suspicion.ghosts:
+            break
+        haunted = haunted or (log, suspicion.ghosts)
+    else:
+        if not haunted:
+            return Choice(None, [], refused)
+        membership = yield from _exorcise(*haunted)
+        yield from _restrict_by(membership, [them[0].log for them in valid])
+    return Choice(membership, [candidate for brought in valid for candidate in brought], refused)
 
 
 def unknown_restrictions(membership: Membership, log: Log) -> Iterator[bytes]:
@@ -276,6 +284,26 @@ def _fold(room: RoomId, log: Log, candidates: list[Candidate]) -> Generator[None
     if not any(_belonged(membership, candidate.peer) for candidate in candidates):
         raise NotMember
     return membership
+
+
+def _exorcise(log: Log, ghosts: Container[int]) -> Generator[None, None, Membership]:
+    """Fold a valid log without the statements at these places, and without what does not hold then."""
+    membership = Membership(log.statements[0])
+    for place, raw in enumerate(log.statements[1:], 2):
+        yield
+        if place not in ghosts:
+            with contextlib.suppress(BackchannelError):
+                membership.apply(raw)
+    return membership
+
+
+def _restrict_by(membership: Membership, logs: Iterable[Log]) -> Iterator[None]:
+    """Add the restrictions of other logs."""
+    for log in logs:
+        for raw in unknown_restrictions(membership, log):
+            yield
+            if raw:
+                _restrict(membership, raw)
 
 
 def _belonged(membership: Membership, peer: PeerId) -> bool:

@@ -22,6 +22,8 @@ class Past:
     stage: object
     log: Membership
     people: dict[str, Identity] = field(default_factory=dict)
+    key: SigningKey | None = None
+    """That of the invite by which the first came."""
 
     @property
     def room(self):
@@ -53,9 +55,9 @@ class Past:
 def remember(stage, *names):
     alice = stage.identity()
     past = Past(stage, Membership(st.found(alice, bytes(16), 0, False, b"")), {"alice": alice})
-    key = past.grants()
+    past.key = past.grants()
     for name in names:
-        past.admits(name, key)
+        past.admits(name, past.key)
     return past
 
 
@@ -180,8 +182,9 @@ def test_of_several_as_long_always_the_same_wins(make_stage):
 def test_a_banned_member_with_an_old_copy_wins_nothing(started, past):
     """Chuck was banned; he comes first, with a log from before that he made longer than anybody's."""
     longer = past.copy()
-    past.removes("chuck", ban=True)
     key = longer.grants()
+    past = longer.copy()
+    past.removes("chuck", ban=True)
     for name in ("mallory", "trudy", "eve"):
         longer.admits(name, key)
     chuck, bob = past.comes_back("chuck"), past.comes_back("bob")
@@ -192,6 +195,155 @@ def test_a_banned_member_with_an_old_copy_wins_nothing(started, past):
     assert past.people["chuck"].id in log.banned
     assert chuck.attaches(past.room) == "banned"
     assert bob.attaches(past.room) == "attached"
+    assert log.head == past.log.head, "nobody whom he let in belongs to the room"
+
+
+def name_of(past, peer):
+    return next((name for name, identity in past.people.items() if identity.id == peer), "?")
+
+
+def members(past, person):
+    """Who belongs to the room, by the log that the relay has."""
+    return {name_of(past, peer) for peer in person.log(past.room).members}
+
+
+def fork(past, key, anchor, *names):
+    """A log with these people, whom ``key`` admits where it was live."""
+    for name in names:
+        identity = past.people.setdefault(name, past.stage.identity())
+        past.says(st.admit(identity, past.room, anchor, key))
+
+
+def revokes(past, key, by="alice"):
+    past.says(st.revoke(past.people[by], past.room, past.log.anchor, InviteId(key.public)))
+
+
+def promotes(past, name, admin=True):
+    past.says(st.role(past.people["alice"], past.room, past.log.anchor, past.people[name].id, admin))
+
+
+def leaves(past, name):
+    past.says(st.leave(past.people[name], past.room, past.log.anchor))
+
+
+ENDS = {
+    "removed": ("alice", lambda past, key: past.removes("chuck")),
+    "banned": ("alice", lambda past, key: past.removes("chuck", ban=True)),
+    "another removed": ("alice", lambda past, key: past.removes("dora")),
+    "revoked": ("alice", revokes),
+    "granter removed": ("chuck", lambda past, key: past.removes("chuck")),
+    "granter demoted": ("chuck", lambda past, key: promotes(past, "chuck", admin=False)),
+    "granter left": ("chuck", lambda past, key: leaves(past, "chuck")),
+}
+"""Who granted the invite, and what ends it."""
+
+
+@pytest.mark.parametrize("knows", [False, True], ids=["unaware", "with the restriction at its end"])
+@pytest.mark.parametrize(("granter", "end"), ENDS.values(), ids=ENDS)
+def test_an_invite_that_was_ended_lets_nobody_in_by_a_log_from_before(started, granter, end, knows):
+    """Chuck, and so many ghosts of his that their log is the longest, come first."""
+    past = remember(started, "bob", "chuck", "dora")
+    if granter == "chuck":
+        promotes(past, "chuck")
+    key = past.grants(by=granter)
+    anchor = past.log.anchor
+    forked = past.copy()
+    end(past, key)
+    fork(forked, key, anchor, *(f"ghost {number}" for number in range(4)))
+    if knows:
+        forked.says(past.log.log[-1])
+    bringers = [forked.comes_back(name) for name in ("chuck", "ghost 0", "ghost 1", "ghost 2")]
+    for bringer in bringers:
+        restore(bringer, forked.log)
+    bob = past.comes_back("bob")
+    restore(bob, past.log)
+    started.passes(limits.REVIVAL)
+    assert bob.log(past.room).head == past.log.head
+    assert bringers[1].attaches(past.room) == "not-member"
+
+
+def test_whom_a_ghost_lets_in_is_a_ghost(started):
+    alice = started.identity()
+    past = Past(started, Membership(st.found(alice, bytes(16), 0, True, b"")), {"alice": alice})
+    key = past.grants()
+    past.admits("bob", key)
+    past.admits("chuck", key)
+    forked, anchor = past.copy(), past.log.anchor
+    past.removes("chuck")
+    fork(forked, key, anchor, "ghost")
+    theirs = forked.grants(by="ghost")
+    fork(forked, theirs, forked.log.anchor, "ghost's", "ghost's too")
+    for name in ("ghost", "ghost's", "ghost's too"):
+        restore(forked.comes_back(name), forked.log)
+    bob = past.comes_back("bob")
+    restore(bob, past.log)
+    started.passes(limits.REVIVAL)
+    assert members(past, bob) == {"alice", "bob"}
+
+
+def test_of_logs_that_all_have_ghosts_the_longest_is_taken_without_them(started):
+    """Each of two that were removed brings a log from before, with the other's removal in it."""
+    past = remember(started, "bob", "chuck", "dora")
+    key = past.grants()
+    anchor = past.log.anchor
+    logs = {}
+    for name, other in (("chuck", "dora"), ("dora", "chuck")):
+        logs[name] = past.copy()
+        logs[name].people = dict(past.people)
+        fork(logs[name], key, anchor, *(f"{name}'s {number}" for number in range(3)))
+        logs[name].says(st.remove(past.people["alice"], past.room, anchor, past.people[other].id, True))
+    restorer = [(past.comes_back(name), log) for name, log in logs.items()]
+    requests = [restore(person, log.log) for person, log in restorer]
+    started.passes(limits.REVIVAL)
+    person = restorer[0][0]
+    assert [p.answer(r) for (p, _), r in zip(restorer, requests, strict=True)] == ["accepted"] * 2
+    assert members(past, person) == {"alice", "bob"}
+
+
+@pytest.mark.parametrize(
+    ("witnesses", "in_"), [(("alice",), True), (("bob", "chuck"), True), (("bob",), False), (("dora", "erin"), False)]
+)
+def test_who_came_in_honestly_while_a_removal_was_lost_stays_if_others_bear_witness(started, witnesses, in_):
+    """Zoe alone knows that Mallory was removed. She was away while the room went on without that, and others came."""
+    past = remember(started, "bob", "chuck", "mallory", "zoe")
+    key = past.grants()
+    anchor, known_to_zoe = past.log.anchor, past.copy()
+    known_to_zoe.removes("mallory")
+    fork(past, key, anchor, "dora", "erin")
+    for name in witnesses:
+        restore(past.comes_back(name), past.log)
+    zoe = past.comes_back("zoe")
+    restore(zoe, known_to_zoe.log)
+    started.passes(limits.REVIVAL)
+    assert {"alice", "bob", "chuck", "zoe"} <= members(past, zoe)
+    assert ({"dora", "erin"} <= members(past, zoe)) == in_
+    assert "mallory" not in members(past, zoe)
+
+
+def test_who_just_came_in_stays_whoever_has_an_older_copy(started, past):
+    """Dora entered when nobody else was there to see it, some time after somebody was removed."""
+    past.removes("chuck")
+    older = past.copy()
+    past.admits("dora", past.grants())
+    restore(past.comes_back("bob"), older.log)
+    dora = past.comes_back("dora")
+    restore(dora, past.log)
+    started.passes(limits.REVIVAL)
+    assert dora.log(past.room).head == past.log.head
+
+
+def test_nobody_is_turned_out_by_a_log_in_which_they_never_came(started):
+    """Whoever signed a removal knew who was there; what its subject brings without them changes nothing."""
+    past = remember(started, "bob", "chuck", "dora")
+    past.removes("chuck")
+    forged = Past(started, Membership.fold(past.log.log[:2]), past.people)
+    forged.admits("chuck", past.key)
+    forged.says(past.log.log[-1])
+    restore(past.comes_back("chuck"), forged.log)
+    dora = past.comes_back("dora")
+    restore(dora, past.log)
+    started.passes(limits.REVIVAL)
+    assert dora.log(past.room).head == past.log.head
 
 
 def test_a_restriction_that_comes_later_is_taken_too(stage):
