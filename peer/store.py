@@ -12,10 +12,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import random
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from protocol.errors import BadProfile, ProfileTooNew, UnknownRoom
 from protocol.identity import Identity
@@ -25,7 +27,8 @@ VERSION: Final = 1
 _APPLICATION: Final = 0x42436831
 """``PRAGMA application_id``: tells our file from any other SQLite file."""
 _FILE: Final = "profile.db"
-_BUSY_S: Final = 15.0
+_BUSY_S: Final = 30.0
+"""How long another process's lock is waited for."""
 
 _SCHEMA: Final = """
 CREATE TABLE profile (
@@ -108,6 +111,26 @@ class Room:
         """The incarnation of the relay then."""
 
 
+class _Patient(sqlite3.Connection):
+    """Waits for another process's lock by looking every few ms.
+
+    SQLite itself would look ten times a second, and never in the moment between two transactions of a process that
+    reads a long backlog: a ``send`` beside it would give up.
+    """
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        until = None
+        while True:
+            try:
+                return super().execute(sql, parameters)
+            except sqlite3.OperationalError as error:
+                now = time.monotonic()
+                until = until or now + _BUSY_S
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or now >= until:
+                    raise
+            time.sleep(random.uniform(0.001, 0.005))  # noqa: S311 - no secret
+
+
 class Store:
     """One profile, open. Not for several threads; several processes may each open the same file."""
 
@@ -143,7 +166,7 @@ class Store:
     @classmethod
     def _connected(cls, path: str, nick: str, home: Path | None) -> Store:
         with _guarded(home):
-            connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+            connection = sqlite3.connect(path, timeout=0, isolation_level=None, factory=_Patient)
         store = cls(connection, home)
         try:
             with _guarded(home):
