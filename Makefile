@@ -62,7 +62,7 @@ coverage: $(TESTED)
 	@$(BIN)/coverage report --include 'protocol/*,relay/core/*' --fail-under 100
 	@$(BIN)/coverage report --omit 'protocol/*,relay/core/*' --fail-under 90
 
-# Where atheris has no wheel, the fuzzers that nothing guides stand in.
+# Where atheris has no wheel, the fuzzers that nothing guides stand in; a run of the simulation takes about a second.
 $(VENV)/installed-fuzz: $(VENV)/installed-dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary atheris --editable '.[fuzz]' >&2 \
 		|| echo 'atheris does not install here' >&2
@@ -71,7 +71,7 @@ $(VENV)/installed-fuzz: $(VENV)/installed-dev
 SECONDS ?= 60
 fuzz: $(VENV)/installed-fuzz  ## feed rubbish to everything that parses, guided by coverage (SECONDS=60, each)
 	@if $(BIN)/python -c 'import atheris' 2>/dev/null; then $(BIN)/python -m tests.fuzz.run --seconds $(SECONDS); \
-		else $(MAKE) --no-print-directory properties; fi
+		else SIMULATION_LONG=$(SECONDS) $(MAKE) --no-print-directory properties; fi
 
 properties: $(VENV)/installed-dev  ## draw many more examples for every property than the tests do
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m fuzz --timeout 0 -n auto

@@ -11,7 +11,9 @@ unset BACKCHANNEL_HOME PYTHONPATH VIRTUAL_ENV MAKEFLAGS MAKELEVEL
 export XDG_DATA_HOME="$scene/data"
 fail() { echo "first run: $*" >&2; exit 1; }
 
-git clone --quiet "$repository" "$scene/backchannel"
+# It may be somebody else's checkout, which git takes only from who says so.
+printf '[safe]\n\tdirectory = *\n' > "$scene/gitconfig"
+GIT_CONFIG_GLOBAL="$scene/gitconfig" git clone --quiet "$repository" "$scene/backchannel"
 cd "$scene/backchannel"
 
 # make_run N: start it, wait for the invite, let a guest in, note the room, press Ctrl-C.

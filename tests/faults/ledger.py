@@ -46,6 +46,8 @@ class Ear:
     """How long each message took from the mouth to this ear, in µs."""
     lacking: Counter[str] = field(default_factory=Counter)
     """How many messages of each speaker it was told not to have got."""
+    told: list[str] = field(default_factory=list)
+    """And how that was said."""
     odd: list[str] = field(default_factory=list)
 
 
@@ -77,8 +79,9 @@ class Ledger:
             case "heard", speaker, number, direct, took:
                 self.ears[who].heard.append((self.ears[who].lives, speaker, number, direct))
                 self.ears[who].took[speaker, number] = took
-            case "told", "gap" | "missed", speaker, count, _:
+            case "told", "gap" | "missed" as kind, speaker, count, reason:
                 self.ears[who].lacking[speaker] += count
+                self.ears[who].told.append(f"{kind}: {count} of {speaker}: {reason}")
             case "told", "alarm" | "duplicate" | "reordered" | "key-changed" as kind, about, _, reason:
                 self.ears[who].odd.append(f"{kind} about {about}: {reason}")
 
@@ -102,7 +105,7 @@ class Ledger:
                 if ear.lacking[speaker] < count or whole
             ]
             if whole:
-                wrong += [f"{who} lacks {count} of {speaker}" for speaker, count in ear.lacking.items()]
+                wrong += [f"{who} was told {said}" for said in ear.told]
         if whole:
             wrong += [f"{said.speaker}'s {said.number} met {said.fate}" for said in self.lost()]
         return wrong

@@ -34,11 +34,9 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
 
 
 def fails(address: object, *more: object) -> tuple[int, str]:
-    began = time.monotonic()
     done = runs("check", address, *more)
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert time.monotonic() - began < 30
     return done.returncode, done.stderr
 
 
