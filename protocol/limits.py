@@ -113,13 +113,13 @@ class RelayLimits:
     bytes_per_sender: int = 8 * 1024 * 1024
     """Room posts retained for one sender in one room."""
     bytes_per_room: int = 64 * 1024 * 1024
-    """Room posts retained in one room."""
+    """Room posts retained in one room, if that is its share."""
     bytes_of_posts: int = 512 * 1024 * 1024
-    """Room posts retained in all."""
+    """Room posts retained in all, shared out by rooms and members."""
     bytes_per_pair: int = 2 * 1024 * 1024
     """Asides retained from one sender to one recipient in one room; chain keys have as much again, apart."""
     bytes_of_asides: int = 512 * 1024 * 1024
-    """Asides and chain keys retained in all."""
+    """Asides and chain keys retained in all, shared out likewise."""
     posts_per_s: int = 100
     posts_burst: int = 4_096
     bytes_per_s: int = 4 * 1024 * 1024

@@ -213,7 +213,7 @@ class Core:
     def gauges(self) -> Gauges:
         """Return what is there now. It looks at every room, so it is to be asked for now and then alone."""
         rooms = self._rooms.everything()
-        pools, done = self._rooms.pools, self.counts
+        kept, done = self._rooms.kept, self.counts
         return Gauges(
             connections=self._peers.total(),
             strangers=len(self._strangers),
@@ -221,7 +221,7 @@ class Core:
             attachments=sum(len(session.attachments) for session in self._sessions.values()),
             present=sum(len(room.attendance) for room in rooms),
             retained_messages=done.posts + done.asides - done.expired - done.evicted.total(),
-            retained_bytes=pools.posts.size + pools.asides.size,
+            retained_bytes=kept.posts.size + kept.asides.size,
             statements=sum(room.membership.index for room in rooms),
             cards=sum(len(room.roster) for room in rooms),
         )

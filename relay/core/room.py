@@ -18,8 +18,9 @@ from relay.core.attendance import Attendance, presence_changes
 from relay.core.broadcast import Broadcast
 from relay.core.counts import Counts
 from relay.core.place import Place
-from relay.core.pool import Pool
+from relay.core.pool import Pool, Tally
 from relay.core.roster import Roster
+from relay.core.shares import Quota, Shares
 from relay.core.stream import Stream
 
 if TYPE_CHECKING:
@@ -39,32 +40,34 @@ EMPTY: Final = 6 * 1024
 """What a room costs beside its log and cards, roughly."""
 STATEMENT: Final = 1_200
 """What a statement costs beside its bytes, roughly, with what there is of a member whom it admits."""
-_NOTHING: Final = Stream((0,), "", 0, Pool("", 0, Counts()))
+_NOTHING: Final = Stream((0, Pool("", Quota(), Counts(), Tally())))
 
 
 @dataclass(frozen=True, slots=True)
-class Pools:
-    """What is kept of all rooms. They are apart, so that no aside can have a room message evicted."""
+class Kept:
+    """What is kept of all rooms, and what each may keep. Posts and asides are apart: neither has the other evicted."""
 
-    posts: Pool
-    asides: Pool
+    shares: Shares
+    counts: Counts
+    posts: Tally
+    asides: Tally
 
 
 class Room:
     """See the module's text. ``loud`` is the core's set of rooms that have something to say."""
 
     def __init__(
-        self, membership: Membership, bounds: RelayLimits, pools: Pools, loud: dict[RoomId, Room], now: int
+        self, membership: Membership, bounds: RelayLimits, kept: Kept, loud: dict[RoomId, Room], now: int
     ) -> None:
         self.id = membership.room
         self.membership = membership
         self._retention = bounds.retention_s * limits.SECOND
-        self._bytes_per_pair = bounds.bytes_per_pair
         self.roster = Roster(self._retention + limits.CHAIN_LIFE)
         self.attendance = Attendance()
-        self._pool_of_asides = pools.asides
-        pool = Pool("room", bounds.bytes_per_room, pools.posts.counts, pools.posts)
-        self.stream = Stream((self._retention,), "sender", bounds.bytes_per_sender, pool)
+        self._kept = kept
+        self._posts, self._inbox = Quota(), Quota()
+        self.share_out()
+        self.stream = Stream((self._retention, Pool("room", self._posts, kept.counts, kept.posts)))
         self._asides: dict[PeerId, Stream] = {}
         self._attached: dict[PeerId, list[Attachment]] = {}
         self.newest_admission = max((member.since for member in membership.members.values()), default=0)
@@ -90,7 +93,9 @@ class Room:
         stream = self._asides.get(peer)
         if stream is None:
             lives = (self._retention, self._retention + limits.CHAIN_LIFE)
-            stream = self._asides[peer] = Stream(lives, "sender", self._bytes_per_pair, self._pool_of_asides)
+            kept = self._kept
+            stream = Stream(*((life, Pool("recipient", self._inbox, kept.counts, kept.asides)) for life in lives))
+            self._asides[peer] = stream
         return stream
 
     def listening(self, peer: PeerId) -> list[list[bytes]]:
@@ -203,11 +208,21 @@ class Room:
         """The bytes that the room costs, without what is retained."""
         return self._log_size + self.roster.size
 
+    def share_out(self) -> None:
+        """Let the room keep what is its share now; what it keeps beyond is dropped by the next ``expire``."""
+        members = len(self.membership.members)
+        self._kept.shares.posts(self._posts, members)
+        self._kept.shares.asides(self._inbox, members)
+
     # -- time -----------------------------------------------------------------------------------------------------
 
     def expire(self, now: int) -> Iterator[None]:
         """Drop whatever has been kept for its life, in pieces."""
         self.roster.expire(now)
+        self.share_out()
+        for peer, stream in tuple(self._asides.items()):
+            yield from stream.shrink() if peer in self.membership.members else stream.clear()
+        yield from self.stream.shrink()
         left = LOOKS
         for stream in (self.stream, *self._asides.values()):
             while not (left := stream.expire(now, left)):

@@ -35,11 +35,12 @@ from protocol.membership import Membership
 from relay.core.attachment import Attachment
 from relay.core.budget import Budgets
 from relay.core.place import Place
-from relay.core.pool import Pool
+from relay.core.pool import Tally
 from relay.core.revival import Candidate, Choice, Revival, choose, unknown_restrictions
-from relay.core.room import EMPTY, STATEMENT, Pools, Room, log_size
+from relay.core.room import EMPTY, STATEMENT, Kept, Room, log_size
 from relay.core.roster import cost
 from relay.core.session import LogFetch
+from relay.core.shares import Shares
 from relay.core.way import Way
 
 if TYPE_CHECKING:
@@ -68,10 +69,7 @@ class Rooms:
         self._revival = Revival(now + limits.REVIVAL, bounds.statements * 3 + 1, bounds.rooms, bounds.bytes_gathered)
         self.size = 0
         """The bytes that all rooms cost, without what is retained."""
-        self.pools = Pools(
-            Pool("all", bounds.bytes_of_posts, counts),
-            Pool("all", bounds.bytes_of_asides, counts),
-        )
+        self.kept = Kept(Shares(bounds), counts, Tally(), Tally())
         self.founders: Container[PeerId] | None = None
         """Whose rooms are opened; None is everybody's."""
         self.loud: dict[RoomId, Room] = {}
@@ -294,18 +292,24 @@ class Rooms:
             raise TooManyRooms
         if not self._has_memory(0, EMPTY + log_size(membership)):
             raise TooManyRooms
-        room = self._rooms[membership.room] = Room(membership, self._limits, self.pools, self.loud, now)
+        self.kept.shares.count(rooms=1, members=len(membership.members))
+        room = self._rooms[membership.room] = Room(membership, self._limits, self.kept, self.loud, now)
         self._weigh(room)
         self._founders[founder] += 1
         self._counts.statements += membership.index
 
     def _append(self, room: Room, raw: bytes, now: int) -> None:
+        before = len(room.membership.members)
         room.append(raw, now)
+        if joined := len(room.membership.members) - before:
+            self.kept.shares.count(rooms=0, members=joined)
+            room.share_out()
         self._weigh(room)
         self._counts.statements += 1
 
     def _forget(self, room: Room) -> None:
         del self._rooms[room.id]
+        self.kept.shares.count(rooms=-1, members=-len(room.membership.members))
         self.size -= room.weighed
         self.loud.pop(room.id, None)
         membership = room.membership  # it may come back with an older log, as after a restart

@@ -3,14 +3,14 @@
 A room has one stream, and each member one more for its own asides; their numbers have nothing to do with each other.
 Within a stream messages lie on shelves, a shelf for each lifetime. On a shelf each sender has a lane with a budget of
 bytes: a sender who exceeds it loses its own oldest messages, never anybody else's, so an eviction tells nobody about
-others (claim 1). What all lanes keep together is bounded by ``pool``. An id is known as long as its message is kept:
+others (claim 1). What it may be is the business of ``pool``. An id is known as long as its message is kept:
 that is what makes a post idempotent.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -92,18 +92,12 @@ class Shelf:
 
 
 class Stream:
-    """Messages numbered from 1, on a shelf for each of one or two ``lives`` (ms), ``most`` bytes a sender on each.
+    """Messages numbered from 1, on a shelf for each of one or two lives (ms), with the memory of a pool of its own."""
 
-    ``limit`` is the name of that bound; what all have together is bounded by the ``pool``.
-    """
+    __slots__ = ("_shelves", "number")
 
-    __slots__ = ("_limit", "_most", "_pool", "_shelves", "number")
-
-    def __init__(self, lives: Sequence[int], limit: str, most: int, pool: Pool) -> None:
-        self._shelves = tuple(Shelf(life, pool) for life in lives)
-        self._limit = limit
-        self._most = most
-        self._pool = pool
+    def __init__(self, *lives: tuple[int, Pool]) -> None:
+        self._shelves = tuple(Shelf(life, pool) for life, pool in lives)
         self.number = 0
         """The number of the latest message."""
 
@@ -121,7 +115,7 @@ class Stream:
     def add(self, kept: Kept, lane: Lane) -> None:
         """Append a message, whose envelope carries the number after ``number``, to a lane of its sender.
 
-        The lane's oldest go if it then exceeds what it may have, but never this one.
+        The lane's oldest go if it then exceeds what it may have; this one too, if it is larger than that alone.
         """
         self.number = number = self.number + 1
         shelf = lane.shelf
@@ -134,25 +128,22 @@ class Stream:
         lane.ids.add(kept[3])
         lane.size += len(kept[4]) + OVERHEAD
         if lane.size > lane.granted:
-            self._fit(lane)
-
-    def _fit(self, lane: Lane) -> None:
-        """Get the lane what it needs, or else drop its oldest."""
-        while lane.size > lane.granted:
-            limit = self._pool.grow(lane, self._most) if lane.granted < self._most else self._limit
-            if limit:
-                if len(lane.numbers) == 1:
-                    return
-                self._pool.evict(lane, limit)
+            shelf.pool.fit(lane)
 
     def clear(self) -> Iterator[None]:
         """Drop everything, a lane a piece."""
         for shelf in self._shelves:
             for lane in tuple(shelf.lanes.values()):
                 yield
-                self._pool.counts.expired += len(lane.numbers)
-                lane.numbers.clear()
-                self._pool.settle(lane)
+                shelf.pool.counts.expired += len(lane.numbers)
+                while lane.numbers:
+                    shelf.drop_oldest(lane)
+                shelf.pool.settle(lane)
+
+    def shrink(self) -> Iterator[None]:
+        """Drop what is over a quota that became less, in pieces."""
+        for shelf in self._shelves:
+            yield from shelf.pool.shrink()
 
     def expire(self, now: int, most: int = limits.COUNTER) -> int:
         """Drop what has been kept for its life, at the cost of ``most`` looks; return how many are left (0: no)."""

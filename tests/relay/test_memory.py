@@ -97,7 +97,7 @@ def test_the_parts_of_the_ceiling_add_up_and_the_default_is_some_gibibytes():
 
 @pytest.mark.parametrize("body", [0, 1_000, 60_000], ids=["tiny", "usual", "large"])
 def test_what_is_retained_costs_what_it_is_counted_for(tmp_path, connect, body):  # noqa: F811
-    """Posts and asides of each size fill their pools, and what the process grows by is no more than that."""
+    """Posts and asides of each size fill their shares, and what the process grows by is no more than that."""
     each = 12 * MIB
     with relay(tmp_path / "home", bytes_of_posts=each, bytes_of_asides=each, bytes_per_room=each) as process:
         alice, bob, chuck = (connect(process).arrives() for _ in range(3))
@@ -114,7 +114,7 @@ def test_what_is_retained_costs_what_it_is_counted_for(tmp_path, connect, body):
         for addressee in (None, bob.identity.id):
             flood(alice, room, body, each * (body + 150) // counted, addressee)
         assert process.resident < full + 8 * MIB, "it is full, and stays as large as it is"
-        assert grown > each, "it was filled"
+        assert grown > each * 3 // 4, "it was filled, as far as three members in one room can"
 
 
 def test_a_relay_that_is_filled_from_every_side_stays_below_what_it_has_said(tmp_path, connect):  # noqa: F811

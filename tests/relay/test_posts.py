@@ -10,7 +10,8 @@ from protocol.ids import PeerId
 from relay.core import budget, chores, room
 from relay.core.budget import Buckets, Rate
 from relay.core.counts import Counts
-from relay.core.pool import Pool
+from relay.core.pool import Pool, Tally
+from relay.core.shares import Quota
 from relay.core.stream import LANE, OVERHEAD, Stream
 
 
@@ -157,12 +158,13 @@ def test_a_senders_oldest_room_messages_go_first_and_nobody_elses(make_company):
     assert [text[0] for text in later(c, c.chuck)] == ["f", "2", "3"]
 
 
-def test_the_newest_stays_however_large(make_company):
+def test_what_is_larger_than_its_sender_may_keep_is_delivered_and_not_kept(make_company):
     c = make_company(bytes_per_sender=1, bytes_per_pair=1)
     for number in range(3):
         c.alice.says(c.room, f"{number}")
         c.alice.whispers(c.room, c.bob, f"{number}")
-    assert later(c, c.bob) == ["(2)", "2"]
+    assert sorted(c.bob.reads()) == ["(0)", "(1)", "(2)", "0", "1", "2"]
+    assert later(c, c.bob) == []
 
 
 def test_asides_are_budgeted_by_pair_and_chain_keys_apart(make_company):
@@ -262,8 +264,13 @@ def numbers(stream, cursor=0):
     return [number for number, _ in stream.after(cursor, stream.number)]
 
 
+def pool(lane):
+    """What keeps so many bytes a lane."""
+    return Pool("shelf", Quota(1 << 30, lane), Counts(), Tally())
+
+
 def test_a_stream_forgets_by_time_around_what_was_evicted():
-    stream = Stream((100,), "lane", LANE + 4 * (OVERHEAD + 10), Pool("pool", 1 << 30, Counts()))
+    stream = Stream((100, pool(LANE + 4 * (OVERHEAD + 10))))
     fill(stream, [10] * 2, sender=b"a", now=0)
     fill(stream, [10] * 6, sender=b"b", now=10)
     fill(stream, [10] * 1, sender=b"a", now=20)
@@ -285,7 +292,7 @@ def test_a_stream_forgets_by_time_around_what_was_evicted():
 
 
 def test_two_shelves_are_read_as_one_stream():
-    stream = Stream((100, 200), "lane", 1_000_000, Pool("pool", 1 << 30, Counts()))
+    stream = Stream((100, pool(1_000_000)), (200, pool(1_000_000)))
     for number in range(6):
         fill(stream, [1], shelf=number % 2)
     assert numbers(stream) == [1, 2, 3, 4, 5, 6]

@@ -262,6 +262,19 @@ def test_an_invite_that_was_ended_lets_nobody_in_by_a_log_from_before(started, g
     assert bringers[1].attaches(past.room) == "not-member"
 
 
+def test_of_long_logs_ghosts_are_found_too(started):
+    past = remember(started, "bob", *(f"member {number}" for number in range(130)))
+    forked, anchor = past.copy(), past.log.anchor
+    past.removes("member 7")
+    fork(forked, past.key, anchor, *(f"ghost {number}" for number in range(70)))
+    restore(forked.comes_back("ghost 1"), forked.log)
+    bob = past.comes_back("bob")
+    restore(bob, past.log)
+    started.passes(limits.REVIVAL)
+    started.turns()
+    assert bob.log(past.room).head == past.log.head
+
+
 def test_whom_a_ghost_lets_in_is_a_ghost(started):
     alice = started.identity()
     past = Past(started, Membership(st.found(alice, bytes(16), 0, True, b"")), {"alice": alice})
