@@ -247,6 +247,8 @@ class Router:
     def _step(self, *, wait: bool = True) -> None:
         patience = min(self._core.rest(monotonic_ms()), LAST_WORDS // 2 if self._doomed else _LOOK) if wait else 0
         for ready, _ in self._poller.poll(patience):
+            if ready is self._socket:
+                continue  # what has come is taken below
             if ready in self._watched:
                 self._watched[ready]()
             elif ready == self._waiting.fileno():

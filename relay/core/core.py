@@ -186,7 +186,8 @@ class Core:
         ready = [session for session in self._due.values() if session.retry_at <= now]
         yield from self._send_letters(ready, now)
         caught_up: list[Attachment] = []
-        yield from self._send_chunks(ready, caught_up, now)
+        if self._due:
+            yield from self._send_chunks(ready, caught_up, now)
         for room in loud:
             for frame, envelopes in room.broadcast.frames(room.place()):
                 yield Push(frame, tuple(room.broadcast.live))

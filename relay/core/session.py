@@ -137,6 +137,12 @@ class Session:
                 return True
         return False
 
+    def _has_fresh(self) -> bool:
+        for attachment in self.attachments.values():  # noqa: SIM110
+            if attachment.fresh:
+                return True
+        return False
+
     def drop(self, attachment: Attachment) -> None:
         """Forget an attachment that has ended."""
         del self.attachments[attachment.room.id]
@@ -148,6 +154,8 @@ class Session:
 
         None if there is nothing. It is to be settled before another is asked for.
         """
+        if not (self.accepted or self._answers or self._has_fresh()):
+            return None
         if self.accepted:
             ids, self.accepted = self.accepted, []
             for start in range(0, len(ids), limits.ACCEPTED):
@@ -160,7 +168,7 @@ class Session:
             if attachment.fresh:
                 size, count = letter.take(attachment.fresh, size)
                 letter.fresh.append((attachment, count))
-        return letter if letter.parts else None
+        return letter
 
     def chunks(self, now: int) -> Iterator[Parcel]:
         """Yield what this connection lacks, as far as is wanted. Each is settled before the next is asked for."""
