@@ -9,7 +9,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check lint coverage fuzz properties mutants attacks vectors faults soak bench bench-servers bench-scaling bench-peer build clean
+.PHONY: help run test check lint coverage fuzz properties mutants attacks vectors faults soak bench bench-servers bench-scaling bench-profile bench-peer build clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -104,6 +104,9 @@ bench-servers:  ## install the other servers with apt, as root; none of them is 
 
 bench-scaling: $(VENV)/installed-bench  ## plot what a delivery costs by how much else there is
 	@$(BIN)/python -m bench.scaling $(ARGS)
+
+bench-profile: $(VENV)/installed-dev  ## tell where the relay's time goes, step by step
+	@$(BIN)/python -m bench.profile $(ARGS)
 
 bench-peer: $(VENV)/installed-dev  ## measure what peers do: seal, open, start, send, join a room of 1000
 	@$(BIN)/python -m bench.peer $(ARGS)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench import profile
 from bench.measure import Spread, cpu_seconds, percentile
 from bench.report import Report, Result
 
@@ -56,3 +57,9 @@ def test_the_cpu_time_of_another_process_is_read() -> None:
 
 def test_a_percentile_is_one_of_the_samples() -> None:
     assert [percentile([3, 1, 2, 4], percent) for percent in (0, 50, 99)] == [1, 3, 4]
+
+
+def test_the_steps_of_a_post_are_told_apart() -> None:
+    in_core = profile._core(members=2, posts=8, rounds=1)
+    assert tuple(in_core) == profile.STEPS
+    assert all(instructions > 0 for _, instructions in in_core.values())
