@@ -54,11 +54,14 @@ class Pool:
             for _ in self.shrink():
                 pass
         while lane.size > lane.granted:
-            step = min(max(STEP, lane.granted // 4), quota.lane - lane.granted)
-            if step > 0 and self._find(step, lane):
-                self._grant(lane, lane.granted + step)
-                continue
-            self._evict(lane, self.limit if step > 0 else "sender")
+            limit = "sender"
+            if lane.granted < quota.lane:
+                step = min(max(STEP, lane.granted // 4), quota.lane - lane.granted)
+                if self._find(step, lane):
+                    self._grant(lane, lane.granted + step)
+                    continue
+                limit = self.limit
+            self._evict(lane, limit)
             if not lane.numbers:
                 self._grant(lane, 0)
                 return
@@ -110,11 +113,8 @@ class Pool:
         return True
 
     def _largest(self, besides: Lane | None) -> Lane | None:
-        for rank in sorted(self._ranks, reverse=True):
-            for lane in self._ranks[rank]:
-                if lane is not besides:
-                    return lane
-        return None
+        lanes = (lane for rank in sorted(self._ranks, reverse=True) for lane in self._ranks[rank])
+        return next((lane for lane in lanes if lane is not besides), None)
 
     def _grant(self, lane: Lane, granted: int) -> None:
         """Take note of what a lane is granted now; among those that are alike it is the last to lose something."""

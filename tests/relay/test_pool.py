@@ -244,7 +244,7 @@ def test_nobody_sees_by_what_he_loses_in_a_room_of_his_own_whether_others_whispe
     for one in own:
         for other in own:
             if one is not other:
-                one.sends(*(one.post(room, "x" * size, other, index=index) for size in (9_000, 4_000, 100)))
+                one.sends(*(one.post(room, "x" * size, other, index=index) for size in (30_000, 9_000, 4_000, 100)))
         c.stage.turns()
     c.stage.passes(limits.SECOND)
     kept = [len(later(person, room)) for person in own]
