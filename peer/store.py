@@ -23,7 +23,7 @@ from protocol.errors import BadProfile, ProfileTooNew, UnknownRoom
 from protocol.identity import Identity
 from protocol.ids import PeerId, RelayKey, RoomId, RoomSecret
 
-VERSION: Final = 1
+VERSION: Final = 2
 _APPLICATION: Final = 0x42436831
 """``PRAGMA application_id``: tells our file from any other SQLite file."""
 _FILE: Final = "profile.db"
@@ -85,6 +85,20 @@ CREATE TABLE alarms (
     subject BLOB NOT NULL, what TEXT NOT NULL, raised_at INTEGER NOT NULL, answered_at INTEGER) STRICT;
 CREATE TABLE verified (peer BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
+_SINCE_2: Final = """
+ALTER TABLE rooms ADD COLUMN head BLOB NOT NULL DEFAULT x'';
+CREATE TABLE ended (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, invite BLOB NOT NULL, PRIMARY KEY (room, invite)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE lost (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, peer BLOB NOT NULL, PRIMARY KEY (room, peer)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE ghosts (
+    room BLOB NOT NULL REFERENCES rooms ON DELETE CASCADE, peer BLOB NOT NULL, invite BLOB NOT NULL,
+    PRIMARY KEY (room, peer, invite)) STRICT, WITHOUT ROWID;
+"""
+_STEPS: Final = (_SCHEMA, _SINCE_2)
+"""What brings a profile to each version from the one before: an empty file to 1, and so on."""
 
 
 class Room:
@@ -181,7 +195,7 @@ class Store:
         for pragma in ("secure_delete = ON", "temp_store = MEMORY", "foreign_keys = ON", "trusted_schema = OFF"):
             self._connection.execute(f"PRAGMA {pragma}")
         if self._one("PRAGMA user_version")[0] != VERSION:
-            self._create(nick)
+            self._upgrade(nick)
         elif self._one("PRAGMA application_id")[0] != _APPLICATION:
             raise BadProfile(f"{_place(self.home)} is not a profile of this program; move it away")
         # Damage that SQLite reads over would come back as values of another type, anywhere. This takes a millisecond.
@@ -189,19 +203,20 @@ class Store:
             raise BadProfile(f"{_place(self.home)} is damaged; move it away and join again, or restore a copy")
         self._connection.execute("PRAGMA journal_mode = TRUNCATE")
 
-    def _create(self, nick: str) -> None:
+    def _upgrade(self, nick: str) -> None:
         with self.transaction():
             version = self._one("PRAGMA user_version")[0]
-            if version == VERSION:
-                return
             if version > VERSION:
                 raise ProfileTooNew(_place(self.home))
-            if self._one("SELECT count(*) FROM sqlite_schema")[0]:
+            ours = self._one("PRAGMA application_id")[0] == _APPLICATION
+            if not ours and (version or self._one("SELECT count(*) FROM sqlite_schema")[0]):
                 raise BadProfile(f"{_place(self.home)} is not a profile of this program; move it away")
-            for sql in _SCHEMA.split(";\n"):
-                self._connection.execute(sql)
-            seed = Identity.generate().seed
-            self._connection.execute("INSERT INTO profile VALUES (1, ?, ?)", (seed, nick))
+            for step in _STEPS[version:]:
+                for sql in step.split(";\n"):
+                    self._connection.execute(sql)
+            if not version:
+                seed = Identity.generate().seed
+                self._connection.execute("INSERT INTO profile VALUES (1, ?, ?)", (seed, nick))
             self._connection.execute(f"PRAGMA application_id = {_APPLICATION}")
             self._connection.execute(f"PRAGMA user_version = {VERSION}")
 

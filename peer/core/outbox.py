@@ -143,16 +143,19 @@ class Outbox:
         Who asked before this machine slept waits no longer; whose chain key is on its way waits for that.
         """
         if self._roster.alarms.standing() or not self._attached:
-            return
+            return None
         if self._chain is None or chain != self._chain.id or not self._may_answer(by, now):
-            return
+            return None
         if any(pending.lane == (by, True) for pending in self._pending.values()):
-            return
+            return None
         self._answered[by] = (self._answered.get(by, (0, 0))[0] + 1, now)
         self._shared.discard(by)
         with self._store.transaction():
+            if not self._roster.catch_up(now):
+                return self.detached()
             keys = self._share(self._chain, [by], now)
         self._transmit(keys)
+        return None
 
     def _may_answer(self, by: PeerId, now: int) -> bool:
         times, last = self._answered.get(by, (0, 0))
@@ -263,7 +266,7 @@ class Outbox:
     def flush(self, now: int) -> None:
         """Encrypt and send every post that is due and not on its way."""
         if not self._attached:
-            return
+            return None
         out = Counter(pending.lane for pending in self._pending.values() if pending.out and not pending.is_user)
         self._held_back = False
         for pending in sorted(self._pending.values(), key=lambda pending: not isinstance(pending.content, ChainKey)):
@@ -280,11 +283,14 @@ class Outbox:
                 if pending.is_user and (standing := self._roster.alarms.standing()):
                     raise AlarmRaised(standing[0].what)
                 with self._store.transaction():
+                    if not self._roster.catch_up(now):
+                        return self.detached()
                     ready = self._encrypt(pending, now)
             except BackchannelError as error:
                 self._fail(pending, error)
             else:
                 self._transmit(ready)
+        return None
 
     def flush_held_back(self, now: int) -> None:
         """Send what waited for the answers that have come."""
@@ -373,10 +379,10 @@ class Outbox:
     def _share(self, chain: SendingChain, peers: Iterable[PeerId], now: int) -> list[Pending]:
         """Seal the chain as it stands for each of ``peers``, unless it has it or has no valid card."""
         keys: list[Pending] = []
-        gone = self._roster.restrictions.gone()
+        out = self._roster.left_out()
         for peer in peers:
             card = self._roster.cards.newest(peer)
-            if peer not in self._shared and peer not in gone and card is not None and not card.expired(now):
+            if peer not in self._shared and peer not in out and card is not None and not card.expired(now):
                 key = Pending(new_message_id(), chain.share(), peer, now)
                 if self._rests(key.lane, now):
                     if sum(other.lane == key.lane for other in self._pending.values()) < _HELD:
@@ -414,7 +420,7 @@ class Outbox:
         pending.bound = bound
 
     def _recipient(self, pending: Pending, to: PeerId, now: int) -> Card:
-        if not self._roster.is_member(to) or to in self._roster.restrictions.gone():
+        if not self._roster.is_member(to) or to in self._roster.left_out():
             raise UnknownPeer
         if pending.generation is not None:
             card = self._roster.cards.of(to, pending.generation)

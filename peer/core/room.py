@@ -99,6 +99,8 @@ class RoomCore:
         """Whether the alarms that stood before were told."""
         self._caught_up = False
         """Whether the backlog of the first attachment is over."""
+        self._followed = 0
+        """How many statements had been folded when that was last acted upon."""
         self._restoring = Restoring(room, self._request)
         self._begins_again = False
         """Whether to try to get in once more on this connection, when ``_pace`` lets."""
@@ -151,10 +153,10 @@ class RoomCore:
             raise ClockSkewed
         if standing := self.roster.alarms.standing():
             raise AlarmRaised(standing[0].what)
-        gone = self.roster.restrictions.gone() if to else {}
+        out = self.roster.left_out() if to else {}
         for peer in to:
-            if peer in gone:
-                raise AlarmRaised(self.roster.why_gone(gone[peer]))
+            if peer in out:
+                raise AlarmRaised(out[peer])
             if self.roster.people.is_impostor(peer):
                 raise IdentityChanged(self.roster.person(peer).label)
 
@@ -193,6 +195,7 @@ class RoomCore:
         if welcome.incarnation != self._incarnation and (self._caught_up or self._reading is not Reading.NOTHING):
             self._cursors = (0, 0)
         away = self._visits.away(welcome.incarnation, self._retention, now)
+        self.roster.connected(now)
         self.inbox.connected(welcome.incarnation, self._retention, now, away=away)
         self._begin()
         return None
@@ -237,8 +240,15 @@ class RoomCore:
         bury(self._store, now)
         with self._store.transaction():
             for delivery in deliveries:
-                if not self._ended:
+                if not self._ended and not self.roster.overtaken:
                     self._take(delivery, now)
+        self._hang_up_if_overtaken()
+
+    def _hang_up_if_overtaken(self) -> None:
+        """Begin again where another process of the profile is: it has seen the relay restarted, with another log."""
+        if self.roster.overtaken and (self.attached or self._attaching):
+            self.disconnected()
+            self._emit(HangUp())
 
     def _take(self, delivery: ev.Delivery, now: int) -> None:
         match delivery:
@@ -251,7 +261,7 @@ class RoomCore:
             case ev.Statement() if delivery.room == self._room.id:
                 self._statement(delivery, now)
             case ev.Card() if delivery.room == self._room.id:
-                self.roster.adopt()
+                self._adopt(now)
                 self._card(delivery.card, now)
             case ev.Presence() if delivery.room == self._room.id:
                 self.roster.presence(whole=delivery.whole, online=delivery.online, offline=delivery.offline)
@@ -267,13 +277,18 @@ class RoomCore:
     # -- the attachment -----------------------------------------------------------------------------------------------
 
     def _statement(self, delivery: ev.Statement, now: int) -> None:
-        restarted = self._welcome is not None and self._welcome.incarnation != self._incarnation
-        if self.roster.statement(delivery.index, delivery.statement, now, restarted=restarted) and self.attached:
-            self.inbox.retry(("head",), now)
-            self.outbox.flush(now)
+        restarted = self._welcome is not None and self._welcome.incarnation != self.roster.incarnation
+        self.roster.statement(delivery.index, delivery.statement, now, restarted=restarted)
+        self._follow_log(now)
+
+    def _follow_log(self, now: int) -> None:
+        """Do what the growth of the log makes possible, or necessary."""
         membership = self.roster.membership
-        if membership is None or not self.attached:
+        if membership is None or not self.attached or membership.index == self._followed:
             return
+        self._followed = membership.index
+        self.inbox.retry(("head",), now)
+        self.outbox.flush(now)
         if membership.closed:
             self._end(RoomClosed())
         elif self.roster.me in membership.banned:
@@ -281,8 +296,12 @@ class RoomCore:
         elif not self.roster.is_member(self.roster.me):
             self._end(NotMember())
 
+    def _adopt(self, now: int) -> None:
+        if self._welcome is not None:
+            self.roster.adopt(self._welcome.incarnation, now)
+
     def _message(self, delivery: ev.Message, now: int) -> None:
-        self.roster.adopt()
+        self._adopt(now)
         room, aside = self._cursors
         if delivery.direct:
             self._cursors = (room, max(aside or 0, delivery.number))
@@ -294,7 +313,9 @@ class RoomCore:
         welcome = self._welcome
         if welcome is None:
             return None
-        self.roster.adopt()
+        self._adopt(now)
+        if self.roster.overtaken:
+            return None
         if self.roster.anchor != Anchor(delivery.index, delivery.head):  # type: ignore[arg-type]
             self.roster.sound(AlarmKind.LOG, b"", "The relay names another state of the room than it showed.", now)
         membership = self.roster.membership
@@ -308,6 +329,8 @@ class RoomCore:
         self._cursors = (delivery.room_number, delivery.aside_number)
         self._attached_since = now
         self._caught_up = True
+        self._followed = delivery.index
+        self.roster.attached(self._incarnation, now)
         self._visits.note(self._incarnation, now)
         self.inbox.attached(now)
         self._insistence.attached(self._incarnation, now)
@@ -426,6 +449,7 @@ class RoomCore:
     def tick(self, now: int) -> None:
         """Let due things happen; call it about twice a second, and first thing after a sleep."""
         self._wake(now)
+        self._hang_up_if_overtaken()
         if self._woke is not None and not 0 <= now - self._woke < _DRAINED:
             self.disconnected()
             self._emit(HangUp())
@@ -440,6 +464,7 @@ class RoomCore:
                 )
         self._ticked = now
         self.roster.tick(now)
+        self._follow_log(now)
         self.outbox.tick(now)
         self.inbox.tick(now, self._attached_since, attached)
         if self._attached_since is None:

@@ -2,7 +2,8 @@
 
 The relay only carries these things. A statement that does not fold, a place of the log that changes, or a second card
 of one generation raises an alarm and changes nothing. Heads belong to an incarnation of the relay: after a restart a
-log that differs is folded anew beside the old one, and replaces it when it is whole.
+log that differs is folded anew beside the old one, and replaces it when it is whole. What another process of the
+profile has folded meanwhile is known to this one before it says anything more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Final
 from peer.core.alarms import AlarmKind, Alarms
 from peer.core.cards import Cards
 from peer.core.events import Event, EventKind, MemberInfo, Person
+from peer.core.ghosts import Ghosts
+from peer.core.logbook import Logbook
 from peer.core.people import People
 from peer.core.restrictions import Kept, Restrictions
 from peer.store import Room, Store
@@ -36,12 +39,13 @@ class Roster:
         self.me = me
         self.alarms = Alarms(store, room.id)
         self.online: set[PeerId] = set()
-        log = [row[0] for row in store.rows("SELECT statement FROM log WHERE room = ? ORDER BY place", room.id)]
-        try:
-            self.membership: Membership | None = Membership.fold(log) if log else None
-        except BackchannelError as error:
-            raise BadProfile(f"the log of {room.name} is damaged ({error.code})") from None
+        self._logbook = Logbook(store, room)
+        self.incarnation = self._logbook.mark().incarnation
+        """The incarnation of the relay that the log belongs to."""
+        self.membership: Membership | None = self._logbook.fold()
         self._incoming: Membership | None = None
+        self.overtaken = False
+        """Whether another process of the profile has gone on to another log, so that this connection counts no more."""
         self._joined: dict[PeerId, int] = {}
         """Who entered without having been announced yet."""
         self._repeated: set[tuple[AlarmKind, bytes]] = set()
@@ -49,6 +53,7 @@ class Roster:
         self.cards = Cards(store, room)
         self.people = People(store, room, self.cards, self._members)
         self.restrictions = Restrictions(store, room, lambda: self.membership)
+        self.ghosts = Ghosts(store, room, me, lambda: self.membership)
 
     # -- the log ------------------------------------------------------------------------------------------------------
 
@@ -68,61 +73,128 @@ class Roster:
     def _members(self) -> Iterable[PeerId]:
         return self.membership.members if self.membership else ()
 
-    def statement(self, index: int, raw: bytes, now: int, *, restarted: bool) -> bool:
-        """Take the statement at place ``index`` (from 1); say whether the log grew.
+    def connected(self, now: int) -> None:
+        """Take up the log that the profile's processes have come to."""
+        with self._store.transaction():
+            self.overtaken = False
+            if not self.catch_up(now) and (log := self._logbook.fold()) is not None:
+                self._replace(log, now)
+            self.incarnation = self._logbook.mark().incarnation
+
+    def catch_up(self, now: int) -> bool:
+        """Fold what other processes of the profile have written down; the caller holds the profile's lock.
+
+        Return False if they have gone on to another log, under another incarnation of the relay.
+        """
+        mark = self._logbook.mark()
+        if mark.head == self.anchor.head or self.overtaken:
+            return not self.overtaken
+        log, mine = self._logbook.log(), self.membership.log if self.membership else []
+        if log[: len(mine)] == mine:
+            for raw in log[len(mine) :]:
+                self._take_up(raw, now)
+        elif mark.incarnation != self.incarnation:
+            self.overtaken = True
+        elif log:
+            self.restrictions.keep(log[1:])
+            what = "The relay showed another program of yours another log of this room."
+            self.sound(AlarmKind.LOG, b"", what, now)
+        return not self.overtaken
+
+    def _take_up(self, raw: bytes, now: int) -> None:
+        try:
+            if self.membership is None:
+                self.membership = Membership(raw)
+            else:
+                self._announce(self.membership.apply(raw), now)
+        except BackchannelError as error:
+            raise BadProfile(f"the log of {self._room.name} is damaged ({error.code})") from None
+        self.people.changed()
+
+    def statement(self, index: int, raw: bytes, now: int, *, restarted: bool) -> None:
+        """Take the statement at place ``index`` (from 1).
 
         ``restarted``: the relay is another incarnation than the one whose log is held, so a log from the start is no
         lie.
         """
         if self._incoming is not None and index == self._incoming.index + 1:
-            return self._fold(self._incoming, raw, now, store=False)
-        if self.membership is None or (index == 1 and restarted and raw == self.membership.log[0]):
-            return self._begin(index, raw, now)
-        if index == self.membership.index + 1:
-            return self._fold(self.membership, raw, now, store=True)
-        if index <= self.membership.index and self.membership.log[index - 1] == raw:
-            return False
-        self.sound(AlarmKind.LOG, b"", "The relay showed another log of this room than before.", now)
-        return False
+            self._apply(self._incoming, raw, now)
+        elif not self.catch_up(now):
+            return
+        elif self.membership is None or (index == 1 and restarted and raw == self.membership.log[0]):
+            self._begin(index, raw, now)
+        elif index == self.membership.index + 1:
+            self._fold(self.membership, raw, now)
+        elif index > self.membership.index or self.membership.log[index - 1] != raw:
+            self.sound(AlarmKind.LOG, b"", "The relay showed another log of this room than before.", now)
 
-    def _begin(self, index: int, raw: bytes, now: int) -> bool:
+    def _begin(self, index: int, raw: bytes, now: int) -> None:
         try:
             if index != 1 or st.room_id(raw) != self._room.id:
                 raise BadStatement("another room's")
             self._incoming = Membership(raw)
         except BackchannelError as error:
             self.sound(AlarmKind.LOG, b"", f"The relay showed a log that is not this room's ({error.code}).", now)
-            return False
-        return True
 
-    def _fold(self, membership: Membership, raw: bytes, now: int, *, store: bool) -> bool:
-        self.person(self.me)
+    def _apply(self, membership: Membership, raw: bytes, now: int) -> st.Statement | None:
         try:
-            statement = membership.apply(raw)
+            return membership.apply(raw)
         except BackchannelError as error:
             self.sound(AlarmKind.LOG, b"", f"The relay showed an invalid statement ({error.code}).", now)
-            return False
-        if store:
-            self._keep(membership)
-            self._announce(statement, now)
-        self.people.changed()
-        return True
+            return None
 
-    def adopt(self) -> None:
+    def _fold(self, membership: Membership, raw: bytes, now: int) -> None:
+        self.person(self.me)
+        is_written = self._logbook.mark().head == membership.head
+        if (statement := self._apply(membership, raw, now)) is None:
+            return
+        if is_written:  # else the relay shows the profile's processes two logs: the one there is as good
+            self._logbook.append(membership)
+        self.people.changed()
+        if self.ghosts.is_let_in(statement):
+            self._warn_of([statement.signer], now)
+        self._announce(statement, now)
+
+    def adopt(self, incarnation: bytes, now: int) -> None:
         """Make a log that came anew the room's log: the relay has gone on to what follows it.
 
         The restrictions of the old one that it lacks are kept until a relay takes them.
         """
-        if self._incoming is None:
+        if self._incoming is None or not self.catch_up(now):
             return
-        old, new = self.membership, self._incoming
-        self.membership, self._incoming = new, None
+        new, self._incoming = self._incoming, None
+        self._replace(new, now)
+        self._logbook.replace(new, incarnation)
+        self.incarnation = incarnation
+
+    def _replace(self, new: Membership, now: int) -> None:
+        old = self.membership
+        ghosts = self.ghosts.compare(old, new) if old else set()
+        self.restrictions.keep(old.log[1:] if old else ())
+        self.membership = new
         self.people.changed()
-        with self._store.transaction():
-            self.restrictions.keep(old.log[1:] if old else ())
-            self._keep_all(new)
         if old:
             self._announce_changes(old, new)
+        self._warn_of(ghosts, now)
+
+    def _warn_of(self, ghosts: Iterable[PeerId], now: int) -> None:
+        gone = self.restrictions.gone()  # they go with what is insisted on, if the relay is honest
+        for peer in ghosts:
+            if peer not in gone:
+                self.sound(AlarmKind.WITHHELD, peer, self._why_ghost(peer), now)
+
+    def _why_ghost(self, peer: PeerId) -> str:
+        who = self.person(peer).label
+        return (
+            f"{who} came in by an invite that had ended, which a restart of the relay lost: "
+            f"nothing is sealed for {who} until you accept it or {who} is removed"
+        )
+
+    def attached(self, incarnation: bytes, now: int) -> None:
+        """Note that the log belongs to this incarnation of the relay, which has shown all of it."""
+        if self.catch_up(now) and self._logbook.mark().head == self.anchor.head:
+            self._logbook.label(incarnation)
+            self.incarnation = incarnation
 
     def _announce_changes(self, old: Membership, new: Membership) -> None:
         """Tell how the log that a restart has brought differs from the one before: nobody enters or goes unseen."""
@@ -145,24 +217,6 @@ class Roster:
     def abandon(self) -> None:
         """Forget a log that came only in part."""
         self._incoming = None
-
-    def _keep(self, membership: Membership) -> None:
-        """Store the statement just folded; the whole log, if another process has stored a later one meanwhile."""
-        last = self._store.row(
-            "SELECT place, statement FROM log WHERE room = ? ORDER BY place DESC LIMIT 1", self._room.id
-        )
-        if last is None or tuple(last) != (membership.index - 1, membership.log[-2]):
-            self._keep_all(membership)
-        else:
-            self._store.write("INSERT INTO log VALUES (?, ?, ?)", self._room.id, membership.index, membership.log[-1])
-
-    def _keep_all(self, membership: Membership) -> None:
-        with self._store.transaction():
-            self._store.write("DELETE FROM log WHERE room = ?", self._room.id)
-            self._store.write_many(
-                "INSERT INTO log VALUES (?, ?, ?)",
-                [(self._room.id, place, raw) for place, raw in enumerate(membership.log, 1)],
-            )
 
     def _announce(self, statement: st.Statement, now: int) -> None:
         by = self.person(statement.signer)
@@ -220,11 +274,17 @@ class Roster:
     def doubtful(self) -> list[Event]:
         """Return of which members a removal is known that no relay can take any more, if no alarm says so yet."""
         said = {alarm.subject for alarm in self.alarms.standing() if alarm.kind is AlarmKind.WITHHELD}
+        out = self.restrictions.gone()
         return [
-            self._alarm(AlarmKind.WITHHELD, peer, self.why_gone(kept))
-            for peer, kept in self.restrictions.gone().items()
-            if not kept.fits and peer not in said
+            self._alarm(AlarmKind.WITHHELD, peer, why)
+            for peer, why in self.left_out().items()
+            if peer not in said and not (peer in out and out[peer].fits)
         ]
+
+    def left_out(self) -> dict[PeerId, str]:
+        """Return the members for whom nothing is sealed, and why: a restart of the relay lost what keeps them out."""
+        ghosts = {peer: self._why_ghost(peer) for peer in self.ghosts.present()}
+        return ghosts | {peer: self.why_gone(kept) for peer, kept in self.restrictions.gone().items()}
 
     def why_gone(self, kept: Kept) -> str:
         """Say why nothing is sealed for a member, or what the relay does not take."""
@@ -245,6 +305,7 @@ class Roster:
         """
         withheld = any(a.kind is AlarmKind.WITHHELD and a.subject == subject for a in self.alarms.standing())
         kept = self.restrictions.accept(PeerId(subject) if subject else None) if subject or withheld else 0
+        kept += self.ghosts.accept(PeerId(subject)) if subject else 0
         return max(self.alarms.answer(subject, now), int(kept > 0))
 
     def _alarm(self, kind: AlarmKind, subject: bytes, what: str) -> Event:

@@ -26,7 +26,6 @@ class Visits:
     def note(self, incarnation: bytes, now: int) -> None:
         """Remember that the room is attached now."""
         self.noted = now
-        self._store.write("UPDATE rooms SET incarnation = ? WHERE id = ?", incarnation, self._room.id)
         if self._reads:
             self._read_under = incarnation
             self._store.write(
