@@ -107,6 +107,9 @@ class Outbox:
         """The chain before."""
         self._named: Previous = NOTHING
         """The chain that the present one names; not forgotten before the relay has a message of the present one."""
+        self._promised: dict[MessageId, int] = {}
+        """Messages that a chain which ended of age counts as sent, and the index at which it was made: they go out as
+        they were made as long as everybody who has that chain may read them."""
         self._shared: set[PeerId] = set()
         self._answered: dict[PeerId, tuple[int, int]] = {}
         """How often, and when last, each member was given the chain again."""
@@ -174,6 +177,7 @@ class Outbox:
         pending = self._pending.pop(MessageId(request), None)
         if pending is None:
             return False
+        self._promised.pop(pending.id, None)
         if pace := self._paces.get(pending.lane):
             pace.accepted()
         if pending.to is not None:
@@ -195,6 +199,7 @@ class Outbox:
             return False
         if isinstance(error, _RETRIED):
             pending.out, pending.request = False, None
+            self._promised.pop(pending.id, None)
         elif isinstance(error, RateLimited) and not pending.is_user:
             self._hold(pending, now)
         else:
@@ -211,6 +216,7 @@ class Outbox:
     def give_up(self, message: MessageId) -> None:
         """Forget a post whose sender waits no longer."""
         self._awaited.pop(message, None)
+        self._promised.pop(message, None)
         if pending := self._pending.pop(message, None):
             if pending.to is not None and pending.counter:
                 self._counters.give_up(pending.to, pending.counter)
@@ -233,6 +239,7 @@ class Outbox:
         """Send what is pending; a chain does not outlive the incarnation of the relay that it was made under."""
         if incarnation != self._incarnation:
             self._end_chain()
+            self._promised.clear()
         self._incarnation = incarnation
         self._attached = True
         self.flush(now)
@@ -268,9 +275,11 @@ class Outbox:
         if not self._attached:
             return None
         out = Counter(pending.lane for pending in self._pending.values() if pending.out and not pending.is_user)
-        self._held_back = False
+        self._held_back = stale = self._has_stale_on_its_way()
         for pending in sorted(self._pending.values(), key=lambda pending: not isinstance(pending.content, ChainKey)):
             if pending.out or pending.due > now:
+                continue
+            if stale and pending.to is None:
                 continue
             if not pending.is_user:
                 if self._rests(pending.lane, now):
@@ -291,6 +300,14 @@ class Outbox:
             else:
                 self._transmit(ready)
         return None
+
+    def _has_stale_on_its_way(self) -> bool:
+        """Say whether the relay will refuse a room message as somebody left: nothing may overtake that one."""
+        membership = self._roster.membership
+        return membership is not None and any(
+            pending.out and pending.to is None and pending.request and pending.request.index < membership.last_departure
+            for pending in self._pending.values()
+        )
 
     def flush_held_back(self, now: int) -> None:
         """Send what waited for the answers that have come."""
@@ -326,13 +343,19 @@ class Outbox:
             return [pending]
         chain = self._current_chain(now)
         keys = self._share(chain, self._roster.others(), now)
-        if pending.request is None or pending.bound != chain.id:
+        if pending.request is None or not self._is_current(pending, chain):
             anchor = self._roster.anchor
             pending.counter = chain.counter
             body = chain.encrypt(RoomMessage(pending.made_at, pending.content), pending.id, anchor)
             pending.request = Post(pending.id, self._room.id, None, anchor.index, Flag.NONE, body)
             pending.bound = chain.id
         return [*keys, pending]
+
+    def _is_current(self, pending: Pending, chain: SendingChain) -> bool:
+        """Say whether a room message may go out as it was made: on this chain, or on one that counts it as sent."""
+        membership = self._roster.membership
+        assert membership
+        return pending.bound == chain.id or self._promised.get(pending.id, -1) >= membership.last_departure
 
     def _current_chain(self, now: int) -> SendingChain:
         membership = self._roster.membership
@@ -372,6 +395,7 @@ class Outbox:
                 for pending in self._pending.values():
                     if pending.out and pending.bound == self._chain.id:
                         self._note_sent(pending)
+                        self._promised[pending.id] = self._chain.made_at
         self._chain = None
         self._shared.clear()
         self._answered.clear()

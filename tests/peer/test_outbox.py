@@ -267,6 +267,22 @@ def test_a_post_made_before_a_removal_is_encrypted_again_on_another_chain_under_
     assert c.bob.notes() == []
 
 
+def test_what_is_said_after_somebody_left_does_not_overtake_what_the_relay_is_about_to_refuse_for_that(company):
+    c = company
+    c.alice.says("zero")
+    c.alice.process.holds_out = True
+    c.alice.says("one")
+    c.chuck.leaves()
+    c.alice.says("two")
+    c.alice.whispers("bob", "psst")
+    c.alice.process.holds_out = False
+    c.world.runs()
+    c.world.passes(2_000)
+    assert c.bob.hears() == ["alice: zero", "alice whispers: psst", "alice: one", "alice: two"]
+    c.world.passes(20_000)
+    assert c.bob.notes() == []
+
+
 def test_an_aside_whose_card_was_superseded_before_it_left_is_sealed_to_the_new_one(company):
     c = company
     with c.alice.process.away():
@@ -427,6 +443,44 @@ def test_a_chain_does_not_survive_the_relay(company):
     c.world.passes(10_000)
     assert c.bob.hears() == ["alice: one", "alice: two"]
     assert c.bob.notes() == []
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["found out late", "found out early"])
+def test_what_was_on_its_way_when_its_chain_ended_of_age_is_no_gap_if_the_connection_was_lost(company, early):
+    """The chain after it says that it was sent, so it is sent again as it was made."""
+    c = company
+    c.alice.says("one")
+    c.world.passes(limits.CHAIN_LIFE - 5_000)
+    c.alice.process.holds_out = True
+    c.alice.says("two")
+    c.alice.says("three")
+    c.world.passes(10_000)
+    if early:
+        c.alice.process.cuts()
+    c.alice.says("four")
+    c.alice.process.cuts()
+    c.alice.process.reconnects()
+    c.world.passes(20_000)
+    for person in (c.bob, c.chuck):
+        assert person.hears() == ["alice: one", "alice: two", "alice: three", "alice: four"]
+        assert person.notes() == []
+
+
+def test_what_was_on_its_way_when_its_chain_ended_of_age_is_encrypted_again_once_somebody_has_left(company):
+    c = company
+    c.alice.says("one")
+    c.world.passes(limits.CHAIN_LIFE - 5_000)
+    c.alice.process.holds_out = True
+    message = c.alice.says("two")
+    c.world.passes(10_000)
+    c.alice.process.cuts()
+    c.chuck.leaves()
+    c.alice.process.reconnects()
+    c.world.passes(2_000)
+    tries = [post for post in room_posts(c.alice.process) if post.id == message]
+    assert len(tries) == 2
+    assert tries[0].body[:32] != tries[1].body[:32]
+    assert c.bob.hears() == ["alice: one", "alice: two"]
 
 
 def test_a_chain_that_never_left_hides_no_loss_of_the_one_before(company):
