@@ -37,11 +37,15 @@ def test_memory_stays_flat(scene):
         visitor.joins(scene.invite)
         visitor.runs("leave", "team")
         weights.append({"relay": resident(relay.pid)} | {who: resident(crowd.booths[who].pid) for who in crowd.names})
-    crowd.balances(whole=True)
     third = len(weights) // 3
     assert third
+    grown = []
     for what in weights[0]:
         middle = max(weight[what] for weight in weights[third : 2 * third])
         last = min(weight[what] for weight in weights[2 * third :])
         print(f"{what}: {weights[0][what] / MIB:.1f} MiB, then {middle / MIB:.1f}, at last {last / MIB:.1f}")
-        assert last < middle * 1.05 + GROWTH, what
+        if last >= middle * 1.05 + GROWTH:
+            grown.append(what)
+    crowd.balances(whole=True)
+    print(crowd.ledger.summary())
+    assert not grown
