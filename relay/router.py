@@ -384,7 +384,7 @@ class Router:
         key, fd = bytes.fromhex(str(frame.get("User-Id"))), frame.get(zmq.SRCFD)
         assert isinstance(fd, int)
         self._core.connect(connection, key, str(frame.get("Peer-Address")), now)
-        self.links.add(connection, fd, now)
+        self.links.add(connection, fd, monotonic_ms())  # not before what the monitor has just told
         return True
 
     def _forget(self, connection: bytes, now: int) -> None:

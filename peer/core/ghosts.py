@@ -53,16 +53,16 @@ class Ghosts:
 
     def compare(self, old: Membership, new: Membership) -> set[PeerId]:
         """Note what was over in ``old``, before ``new`` takes its place; return the ghosts that ``new`` lets in."""
-        common = _common(old.log, new.log)
+        same = _common(old.log, new.log)
         ghosts = self.present()
         lapsed = self._lapsed(old)
         belonged = old.members.keys() - ghosts
-        if common < old.index:
+        if same < old.index:
             self._note(old, belonged - new.members.keys())
-            weakened = {_weakened(st.decode(raw)) for raw in old.log[common:]} - {None}
+            weakened = {_weakened(st.decode(raw)) for raw in old.log[same:]} - {None}
             lapsed |= {peer for peer in weakened if peer and not _invites(old, peer)}
         found: set[PeerId] = set()
-        for raw in new.log[common:]:
+        for raw in new.log[same:]:
             statement = st.decode(raw)
             if self._is_amiss(statement, lapsed, ghosts | found, belonged):
                 found.add(statement.signer)

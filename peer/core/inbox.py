@@ -38,6 +38,8 @@ _ASK_AGAIN: Final = 10 * limits.SECOND
 """A question may meet its sender too soon after the last answer, and an answer a clock that is wrong."""
 _ASKS: Final = 8
 """Questions in one tick: a member that floods the room with what nobody can open makes nobody work for it."""
+_EXCUSES: Final = 3
+"""Under so many incarnations of the relay nobody falls behind without its doing."""
 _FORGET: Final = limits.MINUTE
 """How often what was handled long ago is forgotten."""
 
@@ -63,6 +65,8 @@ class Inbox:
         self._patience: Patience[PeerId] = Patience()
         """With senders who know statements that the relay does not show."""
         self._settled = Settled()
+        self._excused: dict[PeerId, set[bytes]] = {}
+        """Who speaks from before what is long known, and under which incarnations of the relay."""
         self._retention = limits.RETENTION_CAP
         self._started: int | None = None
         self._latest: dict[tuple[PeerId, bytes], int] = {}
@@ -108,7 +112,9 @@ class Inbox:
         if handled and handled[1] == self._incarnation:
             self._say(EventKind.DUPLICATE, "sent a message that was shown already again", PeerId(message.sender))
             return
-        self._try(Arrival(message, now, backlog, self._incarnation, self._settled.index), now)
+        membership, settled = self._roster.membership, self._settled
+        known = (settled.index(membership), settled.known(membership))
+        self._try(Arrival(message, now, backlog, self._incarnation, *known), now)
 
     def _try(self, arrival: Arrival, now: int) -> None:
         try:
@@ -156,12 +162,24 @@ class Inbox:
             what = f"{who} sees another room than you do: the relay shows two, or {who} lies"
             self._roster.sound(AlarmKind.TWO_VIEWS, sender, what, now)
             raise CannotOpen("from another view of the room")
-        if anchor.index < arrival.settled and arrival.incarnation == self._incarnation:
+        if arrival.incarnation == self._incarnation and self._is_held_behind(sender, anchor.index, arrival):
             who = self._roster.person(sender).label
             what = f"{who} speaks from long before what you know: the relay holds {who} behind, or {who} lies"
             self._roster.sound(AlarmKind.TWO_VIEWS, sender, what, now)
             raise CannotOpen("from a view of the room that is long past")
         return membership
+
+    def _is_held_behind(self, sender: PeerId, index: int, arrival: Arrival) -> bool:
+        """Say whether ``sender`` should long have known more of the log than ``index`` statements.
+
+        A restart of the relay excuses it, for it may have spoken before others brought what it lacked; but then it was
+        shown that before the next restart.
+        """
+        if index >= arrival.known:
+            return False
+        if len(self._excused) < limits.MEMBERS or sender in self._excused:
+            self._excused.setdefault(sender, set()).add(arrival.incarnation)
+        return index < arrival.settled or len(self._excused.get(sender, ())) >= _EXCUSES
 
     def _stands(self, opened: Opened, arrival: Arrival, now: int) -> bool:
         """Hold a message against the log: say whether it counts; raise ``Wait``, ``CannotOpen``."""
@@ -335,7 +353,8 @@ class Inbox:
             self._handled = {key: at for key, at in self._handled.items() if now - at[0] < 2 * limits.RETENTION_CAP}
             self._unread.forget(now)
         self._ask_for_chains(now, attached_since)
-        self._settled.passes(attached, self._roster.anchor.index)
+        if self._roster.membership is not None:
+            self._settled.passes(attached, self._roster.membership)
         ahead = self._patience.passes(attached, (PeerId(w.message.sender) for w in self._waiting if self._is_ahead(w)))
         for waiting in self._waiting:
             waiting.since = min(waiting.since, now)  # the clock may have been set back

@@ -41,6 +41,8 @@ class Arrival:
     """Of the relay that delivered it: heads belong to one."""
     settled: int
     """Up to which place everybody knew the log when it came."""
+    known: int
+    """The same, but for whom a restart of the relay may have excused."""
     why: tuple[object, ...] = ()
     """What it waits for."""
     waited: int = 0

@@ -8,15 +8,18 @@ for what a link takes to be found dead. Time asleep is no time attached.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable, Iterable
 from typing import Final, Generic, TypeVar
 
 from protocol import limits
+from protocol.ids import Anchor
+from protocol.membership import Membership
 
 T = TypeVar("T", bound=Hashable)
 SLEPT: Final = 10 * limits.SECOND
 """Whoever ticks twice a second and finds that this long has passed was asleep."""
+_PLACES: Final = 2_048
+"""More than there are ticks in the time in which a place settles."""
 OVERSLEPT: Final = limits.MINUTE
 """After this long asleep the log that one holds is old, and most likely the relay has cut the connection."""
 
@@ -48,27 +51,43 @@ class Settled:
 
     A member learns of a statement when its relay does, or when it comes back; what it says before is delivered within
     a minute or two, or was here before this peer was attached. So ten minutes of attachment after a statement was
-    folded here, nobody speaks from before it, unless the relay holds it back from that member, or that member lies.
+    folded here, nobody speaks from before it, unless the relay holds it back from that member, or that member lies. But
+    after a restart of the relay somebody may speak before it has the log again that others knew.
     """
 
     def __init__(self) -> None:
         """Begin with an empty log."""
-        self._clock = 0
-        self._places: deque[tuple[int, int]] = deque()
-        self.index = 0
-        """Statements up to this place are known to all who are honestly served."""
+        self._clock = self._restarted = 0
+        self._folded: dict[Anchor, int] = {}
+        """At which places the log was, and when; the latest that settled, and what came after."""
+        self._known: tuple[object, int] = (None, 0)
+        """What was found last, and of which log and when."""
 
-    def passes(self, attached: int, folded: int) -> None:
-        """Let ``attached`` ms pass, with ``folded`` statements known here."""
+    def passes(self, attached: int, membership: Membership) -> None:
+        """Let ``attached`` ms pass, with ``membership`` folded here."""
         self._clock += attached
-        if not self._places or self._places[-1][1] < folded:
-            self._places.append((self._clock, folded))
-        while len(self._places) > 1 and self._clock - self._places[1][0] >= limits.SETTLED:
-            self._places.popleft()
-        if self._clock - self._places[0][0] >= limits.SETTLED:
-            self.index = self._places[0][1]
+        self._folded.setdefault(membership.anchor, self._clock)
+        known = self.known(membership)
+        self._folded = {
+            anchor: at for anchor, at in self._folded.items() if anchor.index >= known or not membership.agrees(anchor)
+        }
+        while len(self._folded) > _PLACES:
+            del self._folded[next(iter(self._folded))]
+
+    def known(self, membership: Membership | None) -> int:
+        """Return up to which place all know the log who are honestly served, if no restart came between."""
+        if membership is None:
+            return 0
+        now = (membership.head, self._clock)
+        if self._known[0] != now:
+            settled = (anchor for anchor, at in self._folded.items() if self._clock - at >= limits.SETTLED)
+            self._known = now, max((anchor.index for anchor in settled if membership.agrees(anchor)), default=0)
+        return self._known[1]
+
+    def index(self, membership: Membership | None) -> int:
+        """Return up to which place all know the log who are honestly served."""
+        return self.known(membership) if self._clock - self._restarted >= limits.SETTLED else 0
 
     def restart(self) -> None:
-        """Begin again: the relay was restarted, and its log may be another."""
-        self._places.clear()
-        self.index = 0
+        """Note that the relay was restarted, or says so."""
+        self._restarted = self._clock

@@ -388,6 +388,15 @@ class HoldsBehind(TwoRooms):
         return super().tells(relay, peer, delivery)
 
 
+class HoldsBehindAndBounces(HoldsBehind):
+    """The same, and tells everybody else at each connection that it has just been started."""
+
+    def tells(self, relay: Liar, peer: PeerId, delivery: ev.Delivery) -> Iterable[ev.Delivery]:
+        for told in super().tells(relay, peer, delivery):
+            bounces = isinstance(told, ev.Welcome) and peer != self.victim
+            yield replace(told, incarnation=random(16)) if bounces else told  # type: ignore[call-arg]
+
+
 @dataclass
 class ReplaysOldLog(Lie):
     """Is started again and opens the room with the log as it was at ``length``, whatever members bring back."""

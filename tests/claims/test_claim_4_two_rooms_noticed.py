@@ -334,6 +334,33 @@ def test_who_slept_or_was_away_takes_what_waited_for_it_for_none(company: Compan
     assert c.world.alarms() == {}
 
 
+def test_whoever_is_held_behind_is_noticed_even_if_the_relay_claims_restart_after_restart(company: Company):
+    """A restart excuses who speaks before it has the whole log, but not under one incarnation after the other."""
+    c = company
+    c.world.lies(lies.HoldsBehindAndBounces(c.bob.id))
+    c.alice.kicks("chuck")
+    for times in range(5):
+        c.world.passes(limits.SETTLED - limits.MINUTE)
+        c.alice.process.cuts()
+        c.alice.process.reconnects()
+        c.bob.says(f"who is here? {times}")
+    assert c.world.alarmed(c.alice) == ["two-views bob"]
+
+
+def test_whoever_comes_first_after_a_restart_may_be_behind(company: Company):
+    """It brings the log that it has, and speaks; the others bring what it lacks."""
+    c = company
+    for times in range(5):
+        with c.bob.process.away(), c.alice.process.away():
+            c.world.restart(back=False)
+            c.bob.process.connects()
+            c.world.passes(limits.REVIVAL + STEP)
+            c.bob.says(f"first {times}")
+        c.alice.invites()
+        c.world.passes(limits.SETTLED + limits.MINUTE)
+    assert c.world.alarms() == {}
+
+
 @pytest.mark.parametrize("notices", [True, False], ids=["after a tick", "before any tick"])
 @pytest.mark.parametrize("form", ["room message", "aside"])
 def test_who_wakes_and_speaks_over_a_dead_connection_is_held_behind_by_nobody(
