@@ -53,7 +53,7 @@ class Ghosts:
 
     def compare(self, old: Membership, new: Membership) -> set[PeerId]:
         """Note what was over in ``old``, before ``new`` takes its place; return the ghosts that ``new`` lets in."""
-        same = _common(old.log, new.log)
+        same = common(old.log, new.log)
         ghosts = self.present()
         lapsed = self._lapsed(old)
         belonged = old.members.keys() - ghosts
@@ -116,7 +116,7 @@ class Ghosts:
         )
 
 
-def _common(one: Sequence[bytes], other: Sequence[bytes]) -> int:
+def common(one: Sequence[bytes], other: Sequence[bytes]) -> int:
     """Return how many statements two logs begin with alike."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((place for place, (mine, theirs) in pairs if mine != theirs), min(len(one), len(other)))

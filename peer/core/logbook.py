@@ -67,6 +67,16 @@ class Logbook:
             sql = "UPDATE rooms SET head = ?, incarnation = ? WHERE id = ?"
             self._store.write(sql, membership.head, incarnation, self._room.id)
 
+    @property
+    def told(self) -> int:
+        """How many of the statements were told to whoever reads; 0: nobody has read yet, and all is old."""
+        row = self._store.row("SELECT told FROM rooms WHERE id = ?", self._room.id)
+        return row["told"] if row else 0
+
+    @told.setter
+    def told(self, index: int) -> None:
+        self._store.write("UPDATE rooms SET told = ? WHERE id = ?", index, self._room.id)
+
     def label(self, incarnation: bytes) -> None:
         """Note that the relay of this incarnation has the log as it is written down."""
         self._store.write("UPDATE rooms SET incarnation = ? WHERE id = ?", incarnation, self._room.id)

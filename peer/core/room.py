@@ -80,11 +80,14 @@ class RoomCore:
         self._expected = expected
         self._opening = opening
         self._opening_id = b""
+        self._entered = False
+        """Whether what follows is the first attachment since one entered."""
         self.waiting_for: BackchannelError | None = None
         """Why the room can't be entered yet, if that may pass."""
         self._commands: list[Command] = []
         self.keys = Keys(store, room, identity)
-        self.roster = Roster(store, room, identity.id, lambda event: self._emit(Show(event)))
+        reads = reading is not Reading.NOTHING
+        self.roster = Roster(store, room, identity.id, lambda event: self._emit(Show(event)), reads=reads)
         self.outbox = Outbox(store, room, self.keys, self.roster, self._emit)
         self.inbox = Inbox(store, room, self.keys, self.roster, self.outbox, self._emit, reading)
         self._fetching = Fetching(room, self._request)
@@ -331,6 +334,9 @@ class RoomCore:
         self._caught_up = True
         self._followed = delivery.index
         self.roster.attached(self._incarnation, now)
+        if self._entered:
+            self._entered = False
+            self.roster.begin()
         self._visits.note(self._incarnation, now)
         self.inbox.attached(now)
         self._insistence.attached(self._incarnation, now)
@@ -419,6 +425,7 @@ class RoomCore:
 
     def _opened(self) -> None:
         self._opening, self._opening_id, self.waiting_for = None, b"", None
+        self._entered = True
         self._attach()
 
     def _opening_refused(self, error: BackchannelError, now: int) -> None:

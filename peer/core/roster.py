@@ -14,7 +14,7 @@ from typing import Final
 from peer.core.alarms import AlarmKind, Alarms
 from peer.core.cards import Cards
 from peer.core.events import Event, EventKind, MemberInfo, Person
-from peer.core.ghosts import Ghosts
+from peer.core.ghosts import Ghosts, common
 from peer.core.logbook import Logbook
 from peer.core.people import People
 from peer.core.restrictions import Kept, Restrictions
@@ -33,9 +33,9 @@ Tell = Callable[[Event], None]
 class Roster:
     """The members of one room."""
 
-    def __init__(self, store: Store, room: Room, me: PeerId, tell: Tell) -> None:
-        """Load what the profile knows of ``room``; new events go to ``tell``."""
-        self._store, self._room, self._tell = store, room, tell
+    def __init__(self, store: Store, room: Room, me: PeerId, tell: Tell, *, reads: bool = True) -> None:
+        """Load what the profile knows of ``room``; events go to ``tell``, and count as told if somebody ``reads``."""
+        self._store, self._room, self._tell, self._reads = store, room, tell, reads
         self.me = me
         self.alarms = Alarms(store, room.id)
         self.online: set[PeerId] = set()
@@ -80,6 +80,26 @@ class Roster:
             if not self.catch_up(now) and (log := self._logbook.fold()) is not None:
                 self._replace(log, now)
             self.incarnation = self._logbook.mark().incarnation
+            self._tell_untold(now)
+
+    def _tell_untold(self, now: int) -> None:
+        """Tell what was folded by processes that only send."""
+        told = self._logbook.told
+        if self._reads and self.membership is not None and told:
+            for raw in self.membership.log[told:]:
+                self._announce(st.decode(raw), now)
+                for peer in [peer for peer in self._joined if self.cards.newest(peer)]:
+                    self._welcome(peer)
+        self._note_told()
+
+    def _note_told(self) -> None:
+        if self.membership is not None and (self._reads or not self._logbook.told):
+            self._logbook.told = self.membership.index
+
+    def begin(self) -> None:
+        """Take all that is in the log for old: one has just entered the room."""
+        if self.membership is not None:
+            self._logbook.told = self.membership.index
 
     def catch_up(self, now: int) -> bool:
         """Fold what other processes of the profile have written down; the caller holds the profile's lock.
@@ -110,6 +130,7 @@ class Roster:
         except BackchannelError as error:
             raise BadProfile(f"the log of {self._room.name} is damaged ({error.code})") from None
         self.people.changed()
+        self._note_told()
 
     def statement(self, index: int, raw: bytes, now: int, *, restarted: bool) -> None:
         """Take the statement at place ``index`` (from 1).
@@ -154,6 +175,7 @@ class Roster:
         if self.ghosts.is_let_in(statement):
             self._warn_of([statement.signer], now)
         self._announce(statement, now)
+        self._note_told()
 
     def adopt(self, incarnation: bytes, now: int) -> None:
         """Make a log that came anew the room's log: the relay has gone on to what follows it.
@@ -175,6 +197,9 @@ class Roster:
         self.people.changed()
         if old:
             self._announce_changes(old, new)
+            if not self._reads:
+                self._logbook.told = min(self._logbook.told, common(old.log, new.log))
+        self._note_told()
         self._warn_of(ghosts, now)
 
     def _warn_of(self, ghosts: Iterable[PeerId], now: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from peer.core.commands import Show
 from peer.core.events import EventKind, Reading
 from peer.core.logbook import Logbook
 from peer.core.people import fold_nick
@@ -443,3 +444,63 @@ def test_verified_is_said_of_exactly_who_was_compared(company):
     c.alice.store.write("INSERT INTO verified VALUES (?, ?)", c.bob.id, c.alice.now)
     found = {m.person.label: m.verified for m in c.alice.core.roster.members(c.alice.now)}
     assert found == {"alice": False, "bob": True, "chuck": False}
+
+
+# -- what is told -----------------------------------------------------------------------------------------------------
+
+
+def news(process):
+    return [event.what for event in process.events]
+
+
+def test_what_a_command_that_only_sends_has_folded_is_told_by_whoever_reads_next(company):
+    """Nobody is asked to read what `send` and `who` happen to see."""
+    c = company
+    c.bob.sleeps()
+    (dave,) = c.world.join("dave")
+    c.alice.kicks("chuck")
+    command = c.bob.starts(Reading.NOTHING)
+    assert dave.id in command.core.roster.membership.members
+    command.stops()
+    reader = c.bob.starts(Reading.UNSHOWN)
+    joined, removed = news(reader)
+    assert joined == "dave joined"
+    assert removed.startswith("alice removed chuck")
+    reader.stops()
+    again = c.bob.starts(Reading.UNSHOWN)
+    assert news(again) == []
+
+
+def test_what_a_chat_has_told_is_not_told_again(company):
+    c = company
+    c.alice.kicks("chuck")
+    assert news(c.bob.process) == ["alice removed chuck"]
+    c.bob.sleeps()
+    assert news(c.bob.starts(Reading.UNSHOWN)) == []
+
+
+def test_whoever_enters_is_not_told_how_everybody_came(company):
+    c = company
+    c.alice.promotes("bob")
+    (dave,) = c.world.join("dave", reads=False)
+    assert news(dave.starts(Reading.UNSHOWN)) == []
+    dave.leaves()
+
+
+def test_what_a_restart_changed_while_a_command_was_attached_is_told_later(company):
+    """The command takes the shorter log, and the next one that reads tells what has followed where they part."""
+    c = company
+    short = Membership.fold(c.alice.membership.log)
+    c.alice.invites()
+    c.alice.promotes("bob")
+    c.bob.sleeps()
+    command = c.bob.starts(Reading.NOTHING, connect=False)
+    short.apply(st.role(c.alice.identity, c.world.room, short.anchor, c.chuck.id, True))
+    now = c.bob.now
+    command.core.connected(ev.Welcome(VERSION, b"another" * 2 + b"!!", now, 600), now, since=now)
+    command.core.receive([ev.Statement(c.world.room, place, raw) for place, raw in enumerate(short.log, 1)], now)
+    command.core.roster.adopt(b"another", now)
+    reader = c.bob.starts(Reading.UNSHOWN, connect=False)
+    reader.core.roster.connected(now)
+    told = [each.item.what for each in reader.core.take() if isinstance(each, Show)]
+    assert told == ["alice made chuck an admin"]
