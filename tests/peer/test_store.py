@@ -438,3 +438,20 @@ def test_in_memory_leaves_no_file(tmp_path, monkeypatch):
     store.vacuum()
     store.close()
     assert limits.CARD_LIFE
+
+
+def test_a_profile_of_the_version_before_is_brought_to_this_one_with_all_that_it_holds(tmp_path):
+    with sqlite3.connect(tmp_path / "profile.db") as connection:
+        for sql in stores._SCHEMA.split(";\n"):
+            connection.execute(sql)
+        connection.execute("INSERT INTO profile VALUES (1, ?, 'alice')", (bytes(32),))
+        connection.execute(f"PRAGMA application_id = {stores._APPLICATION}")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    store = Store.open(tmp_path, "somebody else")
+    assert (store.nick, store.identity().seed) == ("alice", bytes(32))
+    assert store.rows("SELECT * FROM ghosts") == []
+    store.close()
+    with sqlite3.connect(tmp_path / "profile.db") as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (stores.VERSION,)
+    connection.close()
