@@ -54,7 +54,7 @@ async def chat(profile: Profile, out: Output, room: str, *, no_receipts: bool) -
 
     async with (
         profile.open() as peer,
-        await peer.attach(room, reading=Reading.UNSHOWN, present=True, receipts=not no_receipts) as attached,
+        await peer.attach(room, reading=Reading.CONTINUED, present=True, receipts=not no_receipts) as attached,
     ):
         code = await talk(attached, out, terminal=on_terminal(out))
     raise click.exceptions.Exit(code)

@@ -76,7 +76,7 @@ async def _opened(
     words = [str(address) for address in addresses]
     name = slug(title)
     known = next((room for room in peer.rooms() if room.name == name), None)
-    reading = Reading.UNSHOWN if on_terminal(out) else Reading.LIVE
+    reading = Reading.CONTINUED if on_terminal(out) else Reading.LIVE
     attach = partial(peer.attach, reading=reading, present=True, receipts=receipts, timeout=_PATIENCE)
     if known is None:
         invite = await peer.create(title, words, nick=nick, timeout=_PATIENCE)

@@ -168,4 +168,6 @@ class Reading(enum.Enum):
     BACKLOG = enum.auto()
     """What is retained, then what arrives."""
     UNSHOWN = enum.auto()
-    """What is retained and no process of this profile has shown."""
+    """What is retained and no process of this profile has shown: ``poll``."""
+    CONTINUED = enum.auto()
+    """What is retained and no process of this profile has shown, then all that arrives: ``chat``."""

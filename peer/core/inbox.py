@@ -97,10 +97,9 @@ class Inbox:
             self._give_up(waiting, now)
         for waiting in self._waiting:
             self._want(waiting)
-        if self._reading is Reading.UNSHOWN:
-            self._tell_gaps(
-                now
-            )  # it may end now: what an earlier one noticed, and is not retained, is told by this one
+        if self._reading in {Reading.UNSHOWN, Reading.CONTINUED}:
+            # it may end now: what an earlier one noticed, and is not retained, is told by this one
+            self._tell_gaps(now)
 
     # -- the way of a message -----------------------------------------------------------------------------------------
 
@@ -248,10 +247,11 @@ class Inbox:
 
         What is neither retained nor first seen since this process started is a replay, and nothing that waits for one.
         """
+        unshown = known is None or not known["shown"]
         if self._reading is Reading.UNSHOWN:
-            return known is None or not known["shown"]
+            return unshown
         if arrival.backlog:
-            return self._reading is Reading.BACKLOG
+            return self._reading is Reading.BACKLOG or (self._reading is Reading.CONTINUED and unshown)
         if known is None or known["seen_at"] >= (self._started or 0):
             return True
         if now - known["seen_at"] > 2 * limits.UNSENT:

@@ -55,6 +55,21 @@ def test_one_home_listens_sends_and_polls_at_once(scene):
     assert len(Profile(bob.home).sealing) == 1
 
 
+def test_two_chats_of_one_home_show_the_same(scene):
+    alice, bob = scene.company(scene.relay(), "alice", "bob")
+    chats = [bob.chats(), bob.chats()]
+    for chat in chats:
+        chat.writes("/who")
+        chat.first_line()  # it is attached
+    for number in range(COUNT):
+        alice.says(f"{number} of alice")
+        alice.whispers("bob", f"{number} for bob")
+    for chat in chats:
+        chat.hears(f"{COUNT - 1} of alice", f"{COUNT - 1} for bob")
+        assert len(chat.texts()) == len(set(chat.texts())) == 2 * COUNT
+    assert bob.polls() == []
+
+
 def test_many_sends_of_one_home_at_once(scene):
     """As from cron: counters are never used twice, and each message comes once."""
     alice, bob = scene.company(scene.relay(), "alice", "bob")

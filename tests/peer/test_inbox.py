@@ -161,7 +161,7 @@ def test_a_replay_is_told_and_not_shown(company):
     assert c.bob.notes() == ["duplicate alice"] * 2
 
 
-@pytest.mark.parametrize("reading", [Reading.LIVE, Reading.BACKLOG, Reading.UNSHOWN])
+@pytest.mark.parametrize("reading", [Reading.LIVE, Reading.BACKLOG, Reading.UNSHOWN, Reading.CONTINUED])
 def test_a_replay_after_the_receiver_restarts_is_not_shown_again(company, reading):
     """Attack 9: what was shown to a process that is no more comes again, long after it left the relay."""
     c = company
@@ -352,7 +352,7 @@ def test_every_process_that_was_there_tells_what_is_missing_and_none_that_came_l
     withheld_from_bob(c)
     c.world.passes(10_000)
     assert c.bob.notes() == second.notes() == ["gap alice 2"]
-    for reading in (Reading.LIVE, Reading.BACKLOG, Reading.UNSHOWN):
+    for reading in (Reading.LIVE, Reading.BACKLOG, Reading.UNSHOWN, Reading.CONTINUED):
         later = c.bob.starts(reading)
         c.world.passes(10_000)
         assert later.notes() == []
@@ -372,6 +372,23 @@ def test_what_no_process_was_there_to_tell_the_next_one_tells(on_disk, reading):
     if reading is Reading.LIVE:
         c.world.passes(10_000)
     assert process.notes() == ["gap alice 2"]
+
+
+def test_each_chat_of_a_profile_shows_all_that_arrives_and_begins_with_what_none_has_shown(on_disk):
+    c = on_disk
+    c.bob.sleeps()
+    c.alice.says("retained")
+    chats = [c.bob.starts(Reading.CONTINUED)]
+    assert chats[0].hears() == ["alice: retained"]
+    shown = chats[0].messages_delivered(direct=False)[-1]
+    c.bob.store.write("UPDATE seen SET shown = 1 WHERE message = ?", shown.id)
+    chats.append(c.bob.starts(Reading.CONTINUED))
+    assert chats[1].hears() == []
+    c.alice.says("arrives")
+    c.alice.whispers("bob", "psst")
+    c.bob.store.write("UPDATE seen SET shown = 1")
+    for chat in chats:
+        assert chat.hears() == ["alice: arrives", "alice whispers: psst"]
 
 
 def test_what_one_process_got_is_missing_to_none(on_disk):
