@@ -40,16 +40,15 @@ class Logbook:
 
     def fold(self) -> Membership | None:
         """Return the room that they tell of, or None if there are none; raise ``BadProfile`` if they are damaged."""
-        with self._store.transaction():
-            if not (log := self.log()):
-                return None
-            try:
-                membership = Membership.fold(log)
-            except BackchannelError as error:
-                raise BadProfile(f"the log of {self._room.name} is damaged ({error.code})") from None
-            if not self.mark().head:
-                self._store.write("UPDATE rooms SET head = ? WHERE id = ?", membership.head, self._room.id)
-            return membership
+        if not (log := self.log()):
+            return None
+        try:
+            membership = Membership.fold(log)
+        except BackchannelError as error:
+            raise BadProfile(f"the log of {self._room.name} is damaged ({error.code})") from None
+        if not self.mark().head:  # whoever goes on meanwhile writes down the head too
+            self._store.write("UPDATE rooms SET head = ? WHERE id = ? AND head = x''", membership.head, self._room.id)
+        return membership
 
     def append(self, membership: Membership) -> None:
         """Write down the last statement of ``membership``; all before it are there."""
