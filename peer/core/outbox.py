@@ -92,6 +92,13 @@ class Pending:
         return (self.to, isinstance(self.content, ChainKey))
 
 
+def _turn(pending: Pending) -> tuple[int, int]:
+    """Say when it goes: first the asides that have their numbers, lest one that is late be told as missing."""
+    if pending.to is not None and pending.counter:
+        return 0, pending.counter
+    return (1 if isinstance(pending.content, ChainKey) else 2), 0
+
+
 class Outbox:
     """The posts of one process in one room."""
 
@@ -276,12 +283,12 @@ class Outbox:
             return None
         out = Counter(pending.lane for pending in self._pending.values() if pending.out and not pending.is_user)
         self._held_back = stale = self._has_stale_on_its_way()
-        for pending in sorted(self._pending.values(), key=lambda pending: not isinstance(pending.content, ChainKey)):
+        for pending in sorted(self._pending.values(), key=_turn):
             if pending.out or pending.due > now:
                 continue
             if stale and pending.to is None:
                 continue
-            if not pending.is_user:
+            if not pending.is_user and not pending.counter:
                 if self._rests(pending.lane, now):
                     continue
                 if out[pending.lane] >= _AT_ONCE:

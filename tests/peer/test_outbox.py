@@ -704,3 +704,23 @@ def test_who_leaves_and_comes_back_goes_on_counting(company):
 def test_a_store_in_memory_is_a_profile_too():
     store = Store.in_memory("alice")
     assert store.nick == "alice"
+
+
+def test_asides_go_again_in_the_order_of_their_numbers(company):
+    """A chain key that overtook the receipts before it would, if the next connection broke too, make a gap of them."""
+    c = company
+    bob = c.bob.process
+    for number in range(3):
+        c.alice.whispers("bob", str(number))
+    bob.holds_out = True
+    c.world.runs()
+    c.bob.says("hello")
+    c.world.runs()
+    posts = [post.id for post in bob.posted if isinstance(post, ev.Post) and post.to == c.alice.id]
+    first = len(posts)
+    assert first >= 4
+    bob.loses_connection()
+    bob.reconnects()
+    c.world.runs()
+    posts = [post.id for post in bob.posted if isinstance(post, ev.Post) and post.to == c.alice.id]
+    assert posts[first : 2 * first] == posts[:first]
