@@ -186,10 +186,13 @@ def _instructions(bench: Bench, step: Callable[[bytes], object], posts: int) -> 
         count += event == "opcode"
         return trace
 
+    before = sys.gettrace()  # it may be that of a debugger, or of coverage
     sys.settrace(trace)
-    for frame in frames:
-        step(frame)
-    sys.settrace(None)
+    try:
+        for frame in frames:
+            step(frame)
+    finally:
+        sys.settrace(before)
     return count / TRACED / posts
 
 

@@ -82,11 +82,12 @@ def lines(target: Target, data: bytes) -> set[tuple[str, int]]:
         ran.add((frame.f_code.co_filename, frame.f_lineno))
         return trace
 
+    before = sys.gettrace()
     sys.settrace(trace)
     try:
         target.feed(data)
     finally:
-        sys.settrace(None)
+        sys.settrace(before)
     return ran
 
 
