@@ -21,7 +21,8 @@ class Prompt:
     """A prompt, its history in memory alone."""
 
     def __init__(self, words: str) -> None:
-        self._session: PromptSession[str] = PromptSession(words)
+        # without suspending, what is typed after Ctrl-Z for the shell would be said to the room
+        self._session: PromptSession[str] = PromptSession(words, enable_suspend=True)
         self._returned: deque[str] = deque()
         self._patch = patch_stdout(raw=True)
 

@@ -108,8 +108,10 @@ class Screen:
 class Terminal:
     """Somebody at a terminal with a command running in it."""
 
-    def __init__(self, person: Person, *words: str) -> None:
+    def __init__(self, person: Person, *words: str, shell: str = "") -> None:
         program, *arguments = person._argv(*words)
+        if shell:  # in which "$@" is the command
+            program, arguments = "sh", ["-c", shell, "sh", program, *arguments]
         # An emulator that answers no questions about the cursor, like a slow line's.
         env = person.scene.env | {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", "LC_ALL": "C.UTF-8"}
         self.child = pexpect.spawn(
@@ -154,8 +156,8 @@ class Terminal:
 def terminal() -> Iterator[Callable[..., Terminal]]:
     started: list[Terminal] = []
 
-    def start(person: Person, *words: str) -> Terminal:
-        started.append(Terminal(person, *words))
+    def start(person: Person, *words: str, shell: str = "") -> Terminal:
+        started.append(Terminal(person, *words, shell=shell))
         return started[-1]
 
     yield start
@@ -279,6 +281,25 @@ def test_a_paste_is_one_message_and_no_line_of_it_a_command(team, alices):
     while not (came := bob.polls()):
         pass
     assert came == ["one\n/quit\n/msg bob two"]
+
+
+def test_ctrl_z_gives_the_terminal_back_to_the_shell_until_it_is_fetched(team, terminal):
+    alice, bob = team
+    chat = terminal(alice, "chat", "team", shell='set -m; "$@"; echo it is stopped; read for_the_shell; fg >/dev/null')
+    chat.waits(lambda: chat.screen.typed == "team> ")
+    chat.types("half a line")
+    chat.child.send("\x1a")
+    chat.shows("it is stopped")
+    bob.says("meanwhile")
+    chat.child.send("for the shell\n")
+    chat.shows("<bob> meanwhile")
+    chat.waits(lambda: chat.screen.typed == "team> half a line")
+    chat.enters()
+    while not (came := bob.polls()):
+        pass
+    assert came == ["half a line"]
+    chat.child.send("\x04")
+    assert chat.ends() == 0
 
 
 def test_the_ends(team, terminal):
