@@ -19,6 +19,7 @@ from platformdirs import user_data_path
 import protocol
 from protocol.address import HostPort, RelayAddress
 from protocol.base32 import base32
+from protocol.errors import BackchannelError
 from relay import addresses, key
 from relay.announce import Announcer
 from relay.ceiling import ceiling
@@ -30,12 +31,20 @@ from relay.service import ServiceManager
 from relay.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from protocol.limits import RelayLimits
 
 log = logging.getLogger("relay")
+
+
+class CannotPrint(BackchannelError):
+    """Stdout takes no more: a full disk, or nobody who reads it."""
+
+    code = "cannot-write"
+    exit_code = 1
+    sentence = "The relay's address could not be written to stdout."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +97,11 @@ def serve(settings: Settings) -> None:
         places = [RelayAddress(HostPort(host, router.port), base32(public)) for host in addresses.hosts(at.host)]
         for place in places:
             log.info("listening", extra=values(address=place.at))
-        click.echo("\n".join(map(str, places if settings.all_addresses else places[:1])))
-        sys.stdout.flush()
+        _print(places if settings.all_addresses else places[:1])
         manager.ready()
         memory = ceiling(bounds, most)
         log.info("memory", extra=values(mib=memory.total >> 20, retained_mib=memory.retained >> 20, connections=most))
-        log.info("ready", extra=values(version=protocol.RELEASE, connections=bounds.connections))
+        log.info("ready", extra=values(version=protocol.RELEASE, connections=min(bounds.connections, most)))
         looks = [watch.look]
         if settings.announce:
             announcer = Announcer(RelayAddress(HostPort(at.host, router.port), base32(public)))
@@ -106,6 +114,17 @@ def serve(settings: Settings) -> None:
         gc.freeze()  # what is there now stays: the collector need not look at it again
         router.run(each_second=each_second, when_stopping=lambda: _say_stopping(manager))
     log.info("stopped")
+
+
+def _print(places: Sequence[RelayAddress]) -> None:
+    """Print where the relay is; raise ``CannotPrint`` if stdout takes nothing."""
+    try:
+        click.echo("\n".join(map(str, places)))
+        sys.stdout.flush()
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # Python would else try again at its end, and complain
+        raise CannotPrint((error.strerror or "nobody reads it").lower()) from None
 
 
 def _load_key(settings: Settings) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(short_help="Tell the LAN where a relay is, by multicast DNS.")
 @click.argument("address")
 @click.option(
     "--log-level",

@@ -8,7 +8,7 @@ import json as jsonlib
 import click
 
 
-@click.command()
+@click.command(short_help="Ask a relay how it is, as a peer would.")
 @click.argument("address")
 @click.option(
     "--timeout",
@@ -34,5 +34,5 @@ def check(*, address: str, timeout: float, json: bool) -> None:
     else:
         click.echo(
             f"{relay.at} answers in {health.ping_ms:.1f} ms; "
-            f"greeted in {health.hello_ms:.1f} ms; its clock is {health.clock_ms / 1_000:+.1f} s from this one"
+            f"greeted in {health.hello_ms:.1f} ms; its clock is {round(health.clock_ms / 1_000, 1) + 0.0:+.1f} s from this one"
         )

@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from protocol.errors import BadInput, UsageError
+from relay.cli.paths import named_path
 
 SYSTEM_HOME: Final = Path("/etc/backchannel-relay")
 SYSTEM_UNITS: Final = Path("/etc/systemd/system")
@@ -36,7 +37,7 @@ class CannotInstall(BadInput):
     sentence = "The service was not installed."
 
 
-@click.command("install-service")
+@click.command("install-service", short_help="Make a service of systemd for this installation.")
 @click.option(
     "--system/--user",
     "system",
@@ -45,19 +46,19 @@ class CannotInstall(BadInput):
 )
 @click.option(
     "--home",
-    type=click.Path(path_type=Path),
+    type=named_path,
     metavar="DIR",
     help=f"Where the key is kept, and made if there is none.  [default: {SYSTEM_HOME}, or the user's data folder]",
 )
 @click.option(
     "--command",
-    type=click.Path(path_type=Path),
+    type=named_path,
     metavar="FILE",
     help="What the service starts.  [default: this installation's backchannel-relay]",
 )
 @click.option(
     "--into",
-    type=click.Path(path_type=Path),
+    type=named_path,
     metavar="DIR",
     help=f"Where the unit is written.  [default: {SYSTEM_UNITS}, or the user's systemd folder]",
 )
@@ -114,8 +115,13 @@ def _installed(*, visible: bool) -> Path:
                 "the command backchannel-relay is not installed beside this Python: say where with --command"
             )
         found = Path(elsewhere)
-    if visible and (hidden(found) or hidden(Path(sys.executable))):
-        raise UsageError(f"the service sees no homes and no temporary files, so not {found}: install into /opt, say")
+    for needed in (found, Path(sys.executable)):
+        if visible and hidden(needed):
+            unseen = f"{needed}, which is {needed.resolve()}" if needed.is_symlink() else needed
+            raise UsageError(
+                f"the service sees no homes and no temporary files, so not {unseen}: install into /opt, say, with the "
+                "machine's own Python"
+            )
     return found
 
 

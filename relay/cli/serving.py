@@ -11,6 +11,7 @@ import click
 from protocol.address import HostPort
 from protocol.errors import BadAddress
 from relay.cli.limits import limit_options, parameter, read_limits
+from relay.cli.paths import named_path
 
 if TYPE_CHECKING:
     from relay.logs import Format
@@ -51,7 +52,7 @@ def _parse_place(_context: click.Context, _: click.Parameter, word: str | None) 
 @click.command(context_settings={"auto_envvar_prefix": "BACKCHANNEL_RELAY", "show_default": True})
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=named_path,
     is_eager=True,
     callback=_read_config,
     metavar="FILE",
@@ -62,13 +63,13 @@ def _parse_place(_context: click.Context, _: click.Parameter, word: str | None) 
 )
 @click.option(
     "--home",
-    type=click.Path(path_type=Path),
+    type=named_path,
     metavar="DIR",
     help="Where the relay's key is kept, and made if there is none.  [default: the user's data folder]",
 )
 @click.option(
     "--key-file",
-    type=click.Path(path_type=Path),
+    type=named_path,
     metavar="FILE",
     help="The file with the relay's key.  [default: a credential of systemd called relay.key, or in --home]",
 )
@@ -95,7 +96,7 @@ def _parse_place(_context: click.Context, _: click.Parameter, word: str | None) 
 @click.option("--all-addresses", is_flag=True, help="Print all addresses, a line each, not the likeliest.")
 @click.option(
     "--allow",
-    type=click.Path(path_type=Path),
+    type=named_path,
     metavar="FILE",
     help="Who may found rooms: ids or fingerprints, one a line; SIGHUP has it read again.  [default: everybody]",
 )

@@ -49,6 +49,15 @@ def test_a_relay_that_is_well(relay):
     )
 
 
+def test_a_clock_that_is_right_is_not_behind(monkeypatch, capsys, relay):
+    from relay import check as checking
+    from relay.cli.checking import check as command
+
+    monkeypatch.setattr(checking, "check", lambda _address, _timeout: checking.Health(1.0, 1.0, -2))
+    command.main([str(relay.address)], standalone_mode=False)
+    assert "its clock is +0.0 s from this one" in capsys.readouterr().out
+
+
 def test_the_same_for_a_program(relay):
     found = json.loads(runs("check", "--json", relay.address).stdout)
     assert (found.pop("v"), found.pop("type"), found.pop("relay")) == (1, "check", str(relay.address))

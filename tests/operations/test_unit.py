@@ -193,9 +193,26 @@ def test_a_command_out_of_sight_is_refused(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["install-service", "--system", "--home", str(tmp_path / "key"), "--into", str(tmp_path / "units")])
     assert ended.value.code == 2
-    assert "install into /opt" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"so not {tmp_path}/home/alice/backchannel-relay: install into /opt" in told
     assert not (tmp_path / "key").exists()
     assert not (tmp_path / "units").exists()
+
+
+def test_a_python_out_of_sight_is_named(tmp_path, monkeypatch, capsys):
+    from relay import cli
+
+    for folder in ("opt", "root"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "opt/backchannel-relay").write_text("")
+    (tmp_path / "root/python3.11").write_text("")
+    (tmp_path / "opt/python").symlink_to(tmp_path / "root/python3.11")
+    monkeypatch.setattr(unit, "_HIDDEN", (tmp_path / "root",))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "opt/python"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["install-service", "--system", "--home", str(tmp_path / "key"), "--into", str(tmp_path / "units")])
+    assert ended.value.code == 2
+    assert f"so not {tmp_path}/opt/python, which is {tmp_path}/root/python3.11" in capsys.readouterr().err
 
 
 def test_without_a_command_beside_python_the_path_is_searched(tmp_path, monkeypatch, capsys):

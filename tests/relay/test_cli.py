@@ -167,6 +167,30 @@ def test_version_and_help():
     assert runs("--help").returncode == 0
 
 
+def test_the_list_of_commands_is_whole_sentences():
+    listed = runs("--help").stdout.partition("Commands:")[2]
+    assert "install-service" in listed
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize("option", ["--home", "--key-file", "--allow", "--config"])
+def test_an_option_of_an_unset_variable_names_nothing(tmp_path, option):
+    code, sentence = fails("run", option, "")
+    assert code == 2
+    assert "names nothing" in sentence
+
+
+def test_who_cannot_be_told_the_address_is_told_why(home):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            **command("run", "--bind", "127.0.0.1:0", "--home", home, "--log-level", "warning") | {"stdout": full},
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "could not be written to stdout. (no space left on device)" in done.stderr
+
+
 def test_help_needs_nothing_slow():
     how = command() | {"args": [sys.executable, "-P", "-X", "importtime", "-m", "relay", "run", "--help"]}
     how["env"] = {key: value for key, value in how["env"].items() if not key.startswith("COVERAGE_")}
