@@ -33,7 +33,16 @@ from protocol import statement as st
 from protocol.address import RelayAddress
 from protocol.base32 import base32 as to_base32
 from protocol.base32 import from_base32
-from protocol.errors import BackchannelError, Banned, NotMember, RoomClosed, StaleAnchor, UsageError
+from protocol.errors import (
+    BackchannelError,
+    Banned,
+    NotMember,
+    RoomClosed,
+    StaleAnchor,
+    TimedOut,
+    UnreachableError,
+    UsageError,
+)
 from protocol.ids import Anchor, RelayKey, RoomId, RoomSecret
 from protocol.invite import Invite
 from protocol.membership import Membership, Role
@@ -261,13 +270,20 @@ class Peer:
             raise
         return attached
 
-    async def leave(self, name: str, *, timeout: float = 10.0) -> None:
-        """Leave a room and forget its keys; one that was closed, or removed one, is only forgotten."""
+    async def leave(self, name: str, *, forget: bool = False, timeout: float = 10.0) -> None:
+        """Leave a room and forget its keys; one that was closed, or removed one, is only forgotten.
+
+        So is, with ``forget``, one whose relay cannot be reached: for the others one is still a member there.
+        """
         room = self._store.room(name)
         try:
             async with await self.attach(name, reading=Reading.NOTHING, timeout=timeout) as attached:
                 await attached.leave(timeout=timeout)
         except (NotMember, RoomClosed, Banned):
+            self._store.leave_room(room.id)
+        except (UnreachableError, TimedOut):
+            if not forget:
+                raise
             self._store.leave_room(room.id)
 
     async def _leave_all(self) -> None:

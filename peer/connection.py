@@ -61,7 +61,8 @@ class Connection:
                 return await cls._open_at(HostPort.parse(address), key, identity)
             except UnreachableError as failed:
                 error = failed if not isinstance(error, WrongRelayKey) else error
-        raise error
+        tried = f"tried {', '.join(addresses)}"
+        raise type(error)(f"{error.detail}; {tried}" if error.detail else tried)
 
     @classmethod
     async def _open_at(cls, at: HostPort, key: RelayKey, identity: Identity) -> Connection:

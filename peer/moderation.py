@@ -30,7 +30,7 @@ from protocol.errors import (
 )
 from protocol.identity import SigningKey
 from protocol.ids import Anchor, InviteId, PeerId
-from protocol.invite import Invite
+from protocol.invite import Invite, is_word
 from protocol.membership import Role
 
 
@@ -126,7 +126,12 @@ class Moderated:
             raise
 
     async def revoke(self, invite: str, *, timeout: float = 10.0) -> InviteId:
-        """End the live invite whose id (52 letters) is ``invite`` or begins with it; raise ``NotFound``."""
+        """End the live invite whose id (52 letters) is ``invite`` or begins with it, or which is the word ``invite``.
+
+        Raises ``NotFound`` if there is none, ``BadInvite`` for a damaged word.
+        """
+        if is_word(invite):
+            invite = base32(Invite.decode(invite).id)
         membership = self._core.roster.membership
         live = membership.grants if membership else {}
         found = [identifier for identifier in live if invite and base32(identifier).startswith(invite.lower())]
@@ -153,7 +158,12 @@ class Moderated:
     # -- people -------------------------------------------------------------------------------------------------------
 
     def safety_number(self, person: Person) -> str:
-        """Return the 60 digits to compare with ``person`` over another way: both sides see the same."""
+        """Return the 60 digits to compare with ``person`` over another way: both sides see the same.
+
+        Raises ``UsageError`` for oneself.
+        """
+        if person.id == self._core.roster.me:
+            raise UsageError("that is you: there is nothing to compare")
         return ids.safety_number(self._store.identity().id, person.id)
 
     def verify(self, person: Person, number: str) -> None:

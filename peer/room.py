@@ -16,7 +16,7 @@ from peer.store import Store
 from peer.text import slug
 from protocol import limits, names
 from protocol.content import Action, Text
-from protocol.errors import TooLarge, UsageError
+from protocol.errors import TimedOut, TooLarge, UsageError
 
 _REACHED: Final = {State.SENT: 0, State.RELAYED: 1, State.DELIVERED: 2}
 _WRITES: Final = 256
@@ -116,6 +116,9 @@ class Room(Moderated):
                 await self._link.wait(
                     lambda: all(_REACHED[self._link.state(m) or State.SENT] >= _REACHED[wait] for m in ids), timeout
                 )
+        except TimedOut:
+            raise TimedOut(self._unreached(people, [self._link.state(message) for message in ids])) from None
+        else:
             recipients: list[Person | None] = [*people] or [None]
             states = [self._link.state(message) or State.SENT for message in ids]
             return [Sent(m, person, state) for m, person, state in zip(ids, recipients, states, strict=True)]
@@ -124,6 +127,14 @@ class Room(Moderated):
                 if wait is not State.SENT:
                     self._core.outbox.give_up(message)
                 self._link.forget(message)
+
+    @staticmethod
+    def _unreached(people: Sequence[Person], states: Sequence[State | None]) -> str:
+        """Say how far a message got that was waited for in vain."""
+        if any(state in {None, State.SENT} for state in states):
+            return "the relay has not confirmed it, and it is not sent again"
+        late = [person.label for person, state in zip(people, states, strict=True) if state is State.RELAYED]
+        return f"the relay has it, and it is not opened yet by {', '.join(late)}: it need not be sent again"
 
     def ready(self, *, direct: bool = False) -> Iterator[Message | Event]:
         """Yield what has come so far: events, then messages merged by the relay's time, the room's first.

@@ -168,7 +168,12 @@ class Store:
         path = home / _FILE
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if os.fstat(file).st_mode & 0o077 and os.fstat(file).st_uid == os.geteuid():
+                    os.fchmod(file, 0o600)  # a copy that was brought from elsewhere
+            finally:
+                os.close(file)
         except OSError as error:
             raise BadProfile(_reason(error, home)) from None
         return cls._connected(str(path), nick, home)

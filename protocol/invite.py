@@ -35,6 +35,11 @@ _CHECKS: Final = (
 )
 
 
+def is_word(word: str) -> bool:
+    """Say whether ``word`` begins as an invite does, and as no id can."""
+    return word.strip().lower().startswith(_PREFIX)
+
+
 @dataclass(frozen=True, slots=True)
 class Invite:
     """All that is needed to enter a room. The seed and the secret never show in a repr."""
@@ -72,7 +77,7 @@ class Invite:
     def decode(cls, word: str) -> Invite:
         """Read a word, whatever white space or capitals it went through on its way; raise ``BadInvite``."""
         word = "".join(word[: 2 * _MOST].split()).lower()
-        if not word.startswith(_PREFIX) or len(word) > _MOST:
+        if not is_word(word) or len(word) > _MOST:
             raise BadInvite
         try:
             data = from_base32(word.removeprefix(_PREFIX))

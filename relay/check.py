@@ -59,7 +59,7 @@ def check(address: RelayAddress, timeout: float) -> Health:
         visit.ping()
         answered = time.monotonic()
     if abs(ahead) > limits.CLOCK_SKEW:
-        raise ClockSkewed
+        raise ClockSkewed(f"the relay's is {ahead / 1_000:+.0f} s from this one")
     return Health((greeted - began) * 1_000, (answered - greeted) * 1_000, ahead)
 
 

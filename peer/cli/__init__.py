@@ -15,7 +15,7 @@ from typing import Final, NoReturn, TextIO
 import click
 
 from peer.cli.errors import CANCELLED, CLOSED_PIPE, ClosedPipe, give_up_stdout, report
-from peer.cli.options import EPHEMERAL, HOME, Profile
+from peer.cli.options import EPHEMERAL, HOME, JSON, Profile
 from protocol.errors import BackchannelError
 
 COMMANDS: Final = {
@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "invite": ("rooms", "Make and print a new invite to a room."),
     "join": ("rooms", "Enter a room with an invite, and print its local name."),
     "rooms": ("rooms", "List your rooms."),
+    "moved": ("rooms", "Say where a relay is now."),
     "whoami": ("rooms", "Show who you are."),
     "who": ("rooms", "List the members of a room."),
     "send": ("messages", "Send one message to a room, or to some of its members alone."),
@@ -107,6 +108,7 @@ def exit_code(run: Callable[[], None], *, json: bool) -> int:
 )
 @HOME
 @EPHEMERAL
+@JSON
 @click.version_option(package_name="backchannel", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:

@@ -67,21 +67,22 @@ async def _remove(profile: Profile, out: Output, room: str, nick: str, *, ban: b
 
 @command()
 @ROOM
-@click.argument("invite_id")
-async def revoke(profile: Profile, out: Output, room: str, invite_id: str) -> None:  # noqa: ARG001 - nothing to print
-    """End an invite. INVITE_ID is what `invite --json` calls invite_id, or its beginning."""
+@click.argument("invite")
+async def revoke(profile: Profile, out: Output, room: str, invite: str) -> None:  # noqa: ARG001 - nothing to print
+    """End an invite. INVITE is the word itself, or what `invite --json` calls invite_id, or that one's beginning."""
     from peer.core.events import Reading
 
     async with profile.open() as peer, await peer.attach(room, reading=Reading.NOTHING) as attached:
-        await attached.revoke(invite_id)
+        await attached.revoke(invite)
 
 
 @command()
 @ROOM
-async def leave(profile: Profile, out: Output, room: str) -> None:  # noqa: ARG001 - nothing to print
+@click.option("--forget", is_flag=True, help="Forget it even if its relay can't be reached: one that is gone for good.")
+async def leave(profile: Profile, out: Output, room: str, *, forget: bool) -> None:  # noqa: ARG001 - nothing to print
     """Leave a room and forget its keys. Its founder closes it instead."""
     async with profile.open() as peer:
-        await peer.leave(room)
+        await peer.leave(room, forget=forget)
 
 
 @command()

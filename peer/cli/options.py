@@ -29,6 +29,8 @@ class Profile:
 
     home: Path | None = None
     ephemeral: bool = False
+    json: bool = False
+    """It was asked for before the command."""
 
     def open(self) -> Peer:
         """Return the peer, not opened yet."""
@@ -107,6 +109,15 @@ HOME: Final = click.option(
     metavar="DIR",
     help="The profile to use: another home is another person.",
 )
+
+
+def _set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.ensure_object(Profile).json = value
+
+
+JSON: Final = click.option(
+    "--json", is_flag=True, expose_value=False, callback=_set_json, help="Print JSON, one object a line."
+)
 EPHEMERAL: Final = click.option(
     "--ephemeral",
     is_flag=True,
@@ -140,7 +151,7 @@ def command(*, lasting: bool = False) -> Callable[[Work], click.Command]:
             from peer.cli.running import run_to_its_end
 
             profile = click.get_current_context().ensure_object(Profile)
-            out = Output(json=json)
+            out = Output(json=json or profile.json)
             run_to_its_end(work(profile, out, **options), out, lasting=lasting)
 
         return click.command()(_JSON(_HOME_AFTER(EPHEMERAL(run))))

@@ -1,4 +1,4 @@
-"""The commands about rooms and who is in them: create, invite, join, rooms, whoami, who."""
+"""The commands about rooms and who is in them: create, invite, join, rooms, moved, whoami, who."""
 
 from __future__ import annotations
 
@@ -104,6 +104,26 @@ async def rooms(profile: Profile, out: Output) -> None:
     """List your rooms: name, your role, relay."""
     async with profile.open() as peer:
         out.table(peer.rooms())
+
+
+@command()
+@click.argument("relay", metavar="HOST:PORT/KEY")
+async def moved(profile: Profile, out: Output, relay: str) -> None:
+    """Say where a relay is now, and list your rooms on it.
+
+    They are looked for there from now on, and their new invites lead there. Nothing is sent: that it is the same relay
+    its key has to prove whenever a room is used.
+    """
+    from protocol.address import RelayAddress
+    from protocol.errors import UnknownRoom
+
+    key = RelayAddress.parse(relay).key
+    async with profile.open() as peer:
+        peer.relay_at(relay)
+        there = [room for room in peer.rooms() if room.relay.rpartition("/")[2] == key]
+        if not there:
+            raise UnknownRoom("none of them is on a relay with that key")
+        out.table(there)
 
 
 @command()

@@ -34,7 +34,9 @@ class _Connection(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         lost = record.levelno > logging.INFO
-        if lost or self._lost:
+        if lost:
+            self._out.note(f"-- {record.getMessage()} It is tried again.")
+        elif self._lost:
             self._out.note(f"-- {record.getMessage()}")
         self._lost = lost
 

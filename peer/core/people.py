@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from peer.core.cards import Cards
 from peer.core.events import Person
 from peer.store import Room, Store
-from peer.text import safe_nick
+from peer.text import safe_nick, safe_text
 from protocol import identity, names
 from protocol.errors import AmbiguousNick, CannotOpen, UnknownNick
 from protocol.ids import PeerId
@@ -120,7 +120,7 @@ class People:
             if tilde:
                 found = [p for p in found if identity.id_text(p.id).startswith(prefix.lower())]
         if not found:
-            raise UnknownNick
+            raise UnknownNick(safe_text(word[:64]))
         if len(found) > 1:
             raise AmbiguousNick(", ".join(person.label for person in found[:5]))
         return found[0]

@@ -32,7 +32,8 @@ def check(*, address: str, timeout: float, json: bool) -> None:
     if json:
         click.echo(jsonlib.dumps({"v": 1, "type": "check", "relay": str(relay), **dataclasses.asdict(health)}))
     else:
+        ahead = round(health.clock_ms / 1_000, 1) + 0.0  # never -0.0
         click.echo(
             f"{relay.at} answers in {health.ping_ms:.1f} ms; "
-            f"greeted in {health.hello_ms:.1f} ms; its clock is {round(health.clock_ms / 1_000, 1) + 0.0:+.1f} s from this one"
+            f"greeted in {health.hello_ms:.1f} ms; its clock is {ahead:+.1f} s from this one"
         )

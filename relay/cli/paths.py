@@ -1,4 +1,4 @@
-"""The type of options that name a file or a folder: one that is named by nothing is a mistake, not the current folder."""
+"""The type of options that name a file or a folder: an empty name is a mistake, and not the current folder."""
 
 from __future__ import annotations
 

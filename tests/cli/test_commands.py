@@ -135,10 +135,10 @@ class TestSend:
     @pytest.mark.parametrize(
         ("words", "code", "says"),
         [
-            (["--to", "dave"], 5, "Nobody of that name"),
+            (["--to", "dave"], 5, "lists its members. (dave)"),
             (["--to", "alice"], 2, "That is you"),
             (["--to", ""], 5, "Nobody of that name"),
-            (["--to", "bob", "--wait", "delivered", "--timeout", "1"], 4, "Timed out"),
+            (["--to", "bob", "--wait", "delivered", "--timeout", "1"], 4, "not opened yet by bob"),
         ],
     )
     def test_what_is_not_sent_prints_nothing(self, team, words, code, says):

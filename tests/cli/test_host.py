@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -100,6 +101,24 @@ def test_a_relay_at_another_address_is_found_by_the_new_invite(scene, hosts):
     assert bob.joins(second.first_line()) == "lobby"
     bob.says("still here", room="lobby")
     assert carol.polls("lobby") == ["still here"]
+
+
+def test_a_relay_at_another_address_is_found_by_being_told(scene, hosts):
+    bob, stranger = scene.people("bob", "stranger")
+    first = hosts()
+    bob.joins(first.first_line())
+    first.gets(signal.SIGTERM)
+    first.ends()
+    second = hosts()
+    second.first_line()
+    at = json.loads(scene.person("alice").runs("rooms", "--json"))["relay"]
+    lost = bob.tries("who", "lobby")
+    assert (lost.code, "(tried 127.0.0.1:" in lost.err) == (3, True)
+    assert json.loads(bob.runs("moved", at, "--json")) == json.loads(bob.runs("rooms", "--json"))
+    assert set(bob.members("lobby")) == {"alice", "bob"}
+    missing = stranger.tries("moved", at)
+    assert (missing.code, missing.out) == (5, "")
+    assert bob.tries("moved", "127.0.0.1").code == 8
 
 
 def test_a_relay_that_dies_is_started_again(scene, hosts):

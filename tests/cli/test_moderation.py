@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 from tests.e2e.scene import Person, Scene, wait
 
@@ -61,6 +62,10 @@ def test_a_revoked_invite_admits_nobody(scene: Scene):
     refused(alice, 5, "revoke", "team", "aaaaaaaa")
     assert alice.runs("revoke", "team", invite["invite_id"][:20]) == ""
     assert "invite" in refused(scene.person("bob"), 6, "join", invite["invite"])
+    refused(alice, 8, "revoke", "team", scene.invite[:-1])
+    assert alice.runs("revoke", "team", f" {scene.invite.upper()} ") == ""
+    assert "invite" in refused(scene.person("bob"), 6, "join", scene.invite)
+    refused(alice, 5, "revoke", "team", scene.invite)
 
 
 def test_who_left_joins_again_by_the_same_invite(scene: Scene):
@@ -85,6 +90,30 @@ def test_a_closed_room_is_closed_to_everybody(scene: Scene):
     assert "closed" in refused(bob, 6, "send", "team", "anybody?")
     assert bob.runs("leave", "team") == ""
     assert bob.runs("rooms") == alice.runs("rooms") == ""
+
+
+def test_a_room_whose_relay_is_gone_can_be_forgotten(scene: Scene):
+    relay = scene.relay()
+    alice, bob = scene.company(relay, "alice", "bob")
+    relay.gets(signal.SIGTERM)
+    relay.ends()
+    for person in (alice, bob):
+        refused(person, 3, "leave", "team")
+        assert person.runs("leave", "team", "--forget") == ""
+        assert person.runs("rooms") == ""
+        refused(person, 5, "leave", "team", "--forget")
+
+
+def test_whoever_would_forget_a_room_leaves_it_while_its_relay_is_there(scene: Scene):
+    alice, bob = scene.company(scene.relay(), "alice", "bob")
+    assert "close" in refused(alice, 6, "leave", "team", "--forget")
+    assert bob.runs("leave", "team", "--forget") == ""
+    assert set(alice.members()) == {"alice"}
+
+
+def test_nobody_compares_a_number_with_oneself(scene: Scene):
+    (alice,) = scene.company(scene.relay(), "alice")
+    assert "That is you" in refused(alice, 2, "verify", "team", "alice")
 
 
 def test_only_the_number_of_that_identity_is_accepted(scene: Scene):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -48,6 +49,12 @@ def test_every_command_takes_the_common_options(name):
     options = {option for parameter in cli.get_command(click.Context(cli), name).params for option in parameter.opts}
 
     assert {"--home", "--ephemeral", "--json"} <= options
+
+
+def test_json_may_stand_before_the_command(run):
+    before, after = run("--json", "whoami"), run("whoami", "--json")
+    assert before.stdout == after.stdout
+    assert json.loads(before.stdout)["type"] == "identity"
 
 
 def test_help_names_every_command(run):

@@ -55,6 +55,9 @@ def test_nobody_else_can_read_it(tmp_path):
     Store.open(home, "alice").close()
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert stat.S_IMODE((home / "profile.db").stat().st_mode) == 0o600
+    (home / "profile.db").chmod(0o644)  # as a copy from elsewhere may be
+    Store.open(home, "alice").close()
+    assert stat.S_IMODE((home / "profile.db").stat().st_mode) == 0o600
 
 
 def test_rooms_are_found_by_name_and_id_once_they_were_entered(tmp_path):

@@ -181,7 +181,7 @@ def test_an_option_of_an_unset_variable_names_nothing(tmp_path, option):
 
 
 def test_who_cannot_be_told_the_address_is_told_why(home):
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             **command("run", "--bind", "127.0.0.1:0", "--home", home, "--log-level", "warning") | {"stdout": full},
             timeout=PATIENCE,
