@@ -42,7 +42,7 @@ log = logging.getLogger("relay")
 class CannotPrint(BackchannelError):
     """Stdout takes no more: a full disk, or nobody who reads it."""
 
-    code = "cannot-write"
+    code = "cannot-print"
     exit_code = 1
     sentence = "The relay's address could not be written to stdout."
 
