@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
 from peer.core.commands import Emit, Settled, Transmit
 from peer.core.counters import Counters
 from peer.core.events import State
 from peer.core.pace import Pace
+from peer.core.pending import Lane, Pending
 from peer.core.roster import Roster
 from peer.keys import Keys
 from peer.store import Room, Store
@@ -48,55 +48,6 @@ _AT_ONCE: Final = limits.SKIPPED // 2
 """Asides of its own accord to one member that the relay has not answered: the next one can name all that it refused."""
 _HELD: Final = 64
 """Chain keys for one member that wait after a refusal: who posts so fast that many chains end makes no heap of them."""
-_Lane = tuple[PeerId | None, bool]
-
-
-@dataclass(slots=True)
-class Pending:
-    """A post that the relay has not answered."""
-
-    id: MessageId
-    content: Content
-    to: PeerId | None
-    made_at: int
-    generation: int | None = None
-    """Of the recipient: a receipt answers the very key that its aside was sealed with."""
-    due: int = 0
-    counter: int = 0
-    """Of the asides to ``to``, or of the chain."""
-    request: Post | None = None
-    bound: object = None
-    """What ``request`` was encrypted with; when that is no longer current, it is made afresh."""
-    out: bool = False
-    since: int = field(init=False)
-    """Since when it waits, by a clock that may be set meanwhile."""
-
-    def __post_init__(self) -> None:
-        """Wait from the beginning."""
-        self.since = self.made_at
-
-    def ages(self, now: int) -> bool:
-        """Say whether it has waited for too long; a clock that is set back makes nothing wait for longer than that."""
-        self.since = min(self.since, now)
-        self.due = min(self.due, now + limits.SECOND)
-        return now - self.since > limits.UNSENT
-
-    @property
-    def is_user(self) -> bool:
-        """Whether the user waits for its fate."""
-        return not isinstance(self.content, Receipt | ChainKey | Ask)
-
-    @property
-    def lane(self) -> _Lane:
-        """What the relay measures the speed of: asides to one member, and apart from them chain keys."""
-        return (self.to, isinstance(self.content, ChainKey))
-
-
-def _turn(pending: Pending) -> tuple[int, int]:
-    """Say when it goes: first the asides that have their numbers, lest one that is late be told as missing."""
-    if pending.to is not None and pending.counter:
-        return 0, pending.counter
-    return (1 if isinstance(pending.content, ChainKey) else 2), 0
 
 
 class Outbox:
@@ -120,7 +71,7 @@ class Outbox:
         self._shared: set[PeerId] = set()
         self._answered: dict[PeerId, tuple[int, int]] = {}
         """How often, and when last, each member was given the chain again."""
-        self._paces: dict[_Lane, Pace] = {}
+        self._paces: dict[Lane, Pace] = {}
         """Of the lanes in which the relay refused something."""
         self._held_back = False
         """Whether something waits for an answer of the relay to what went before it."""
@@ -283,15 +234,15 @@ class Outbox:
             return None
         out = Counter(pending.lane for pending in self._pending.values() if pending.out and not pending.is_user)
         self._held_back = stale = self._has_stale_on_its_way()
-        for pending in sorted(self._pending.values(), key=_turn):
+        for pending in sorted(self._pending.values(), key=lambda pending: pending.turn):
             if pending.out or pending.due > now:
                 continue
             if stale and pending.to is None:
                 continue
-            if not pending.is_user and not pending.counter:
-                if self._rests(pending.lane, now):
+            if not pending.is_user:
+                if not pending.counter and self._rests(pending.lane, now):
                     continue
-                if out[pending.lane] >= _AT_ONCE:
+                if not pending.counter and out[pending.lane] >= _AT_ONCE:
                     self._held_back = True
                     continue
                 out[pending.lane] += 1
@@ -321,7 +272,7 @@ class Outbox:
         if self._held_back:
             self.flush(now)
 
-    def _rests(self, lane: _Lane, now: int) -> bool:
+    def _rests(self, lane: Lane, now: int) -> bool:
         pace = self._paces.get(lane)
         return pace is not None and pace.rests(now)
 
