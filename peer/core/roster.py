@@ -76,9 +76,10 @@ class Roster:
     def connected(self, now: int) -> None:
         """Take up the log that the profile's processes have come to."""
         with self._store.transaction():
-            self.overtaken = False
+            self.overtaken, self.incarnation = False, b""  # what is written down counts, whatever relay it is of
             if not self.catch_up(now) and (log := self._logbook.fold()) is not None:
                 self._replace(log, now)
+            self.overtaken = False
             self.incarnation = self._logbook.mark().incarnation
             self._tell_untold(now)
 

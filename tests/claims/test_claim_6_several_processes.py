@@ -21,6 +21,7 @@ from protocol.content import Text
 from protocol.identity import Identity
 from protocol.ids import Head
 from protocol.invite import Invite
+from protocol.membership import Membership
 from tests.claims.conftest import Company
 from tests.peer.world import Process
 
@@ -129,3 +130,23 @@ def test_two_processes_to_which_two_logs_are_shown_raise_an_alarm(on_disk: Compa
         admit = st.admit(Identity.generate(), c.world.room, invite.anchor, invite.key)
         who.core.receive([ev.Statement(c.world.room, place, admit)], c.alice.now)
     assert c.alice.alarmed() == ["log"]
+
+
+def test_where_two_logs_were_shown_the_next_connection_begins_with_the_one_written_down(on_disk: Company):
+    """The alarm stays until it is answered; after that the processes are of one mind, if the relay is honest again."""
+    c = on_disk
+    k = kicked(c)
+    other = st.admit(Identity.generate(), c.world.room, k.invite.anchor, k.invite.key)
+    apart = Membership.fold([*k.log, other])
+    k.chat.core.roster.membership = apart
+    k.chat.core.receive([ev.Statement(c.world.room, apart.index + 1, k.removal)], c.alice.now)
+    assert c.alice.alarmed() == ["log"]
+    k.chat.loses_connection()
+    k.chat.reconnects()
+    c.world.runs()
+    assert k.chat.core.roster.membership.log == c.bob.membership.log == k.stored
+    c.world.accepts(c.alice)
+    k.chat.posts(Text("of one mind"))
+    c.world.runs()
+    assert "alice: of one mind" in c.bob.hears()
+    assert c.world.alarms() == {}

@@ -250,8 +250,13 @@ def test_a_process_of_a_dead_relay_overwrites_nothing_that_another_has_of_the_ne
     first.takes(*ev.decode_deliveries(frames[0]))
     assert not first.core.attached
     assert [row[0] for row in c.bob.store.rows("SELECT statement FROM log ORDER BY place")] == shorter.log
-    first.core.connected(ev.Welcome(VERSION, b"another", c.bob.now, 600), c.bob.now, since=c.bob.now)
-    assert first.core.roster.membership.log == shorter.log
+    first.reconnects()
+    c.world.runs()
+    assert first.core.attached
+    assert first.core.roster.membership.log == c.alice.membership.log
+    c.alice.says("welcome back")
+    assert first.hears() == ["alice: welcome back"]
+    assert c.world.alarms() == {}
 
 
 # -- cards ------------------------------------------------------------------------------------------------------------
