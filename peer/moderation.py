@@ -167,7 +167,12 @@ class Moderated:
         return ids.safety_number(self._store.identity().id, person.id)
 
     def verify(self, person: Person, number: str) -> None:
-        """Note that ``number`` was compared with exactly this identity; raise ``WrongNumber`` if it is another's."""
+        """Note that ``number`` was compared with exactly this identity; raise ``WrongNumber`` if it is another's.
+
+        What is no safety number at all is a slip of whoever typed it, a ``UsageError``, and accuses nobody.
+        """
+        if not (digits := "".join(number.split())).isdecimal() or len(digits) != 60:
+            raise UsageError("a safety number is 60 digits, in groups of five or not")
         if "".join(number.split()) != "".join(self.safety_number(person).split()):
             raise WrongNumber
         self._store.verify(person.id, self._link.now())

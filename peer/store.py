@@ -393,6 +393,8 @@ def _reason(error: OSError, home: Path) -> str:
         return f"no space is left for {home}; free some and try again"
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return f"{home} can't be written; check its owner and mode, or choose another with --home"
+    if error.errno in {errno.EEXIST, errno.ENOTDIR}:
+        return f"{home} is no folder; choose another with --home"
     return f"{home}: {os.strerror(error.errno) if error.errno else type(error).__name__}"
 
 

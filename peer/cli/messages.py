@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from peer.cli.options import RECEIPTS, ROOM, WAIT, Profile, check_text, command
+from peer.cli.options import RECEIPTS, ROOM, WAIT, Count, Profile, check_text, command
 from protocol import limits
 from protocol.errors import TimedOut, TooLarge, UsageError
 
@@ -79,7 +79,7 @@ async def send(
 
 @command(lasting=True)
 @ROOM
-@click.option("--count", type=click.IntRange(min=1), help="End after so many messages.")
+@click.option("--count", type=Count(min=1), help="End after so many messages.")
 @click.option(
     "--timeout",
     "seconds",

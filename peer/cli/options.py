@@ -54,6 +54,12 @@ def duration(most_days: int) -> Callable[[str], float]:
     return convert
 
 
+class Count(click.IntRange):
+    """The type of a number of things."""
+
+    name = "whole number"  # what click says that a word is not
+
+
 def checked(function: str) -> Callable[[str], str]:
     """Return the type of a word that the ``function`` of ``protocol.names`` checks."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from peer.cli.options import EXPIRY, NICK, ROOM, TITLE, Profile, command
+from peer.cli.options import EXPIRY, NICK, ROOM, TITLE, Count, Profile, command
 from protocol import limits
 from protocol.errors import BadInvite, UsageError
 
@@ -40,7 +40,7 @@ async def create(profile: Profile, out: Output, room: str, relay: str, nick: str
 
 @command()
 @ROOM
-@click.option("--uses", type=click.IntRange(1, limits.INVITE_USES), help="How many it lets in; without it any number.")
+@click.option("--uses", type=Count(1, limits.INVITE_USES), help="How many it lets in; without it any number.")
 @click.option("--expires", type=EXPIRY, metavar="TIME", help="How long it is good: 30m, 1h, 2d; without it, always.")
 async def invite(profile: Profile, out: Output, room: str, uses: int | None, expires: float | None) -> None:
     """Make and print a new invite to a room."""

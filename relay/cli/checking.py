@@ -8,11 +8,15 @@ import json as jsonlib
 import click
 
 
+class _Seconds(click.FloatRange):
+    name = "number of seconds"  # what click says that a value is not
+
+
 @click.command(short_help="Ask a relay how it is, as a peer would.")
 @click.argument("address")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, 3_600, min_open=True),
+    type=_Seconds(0, 3_600, min_open=True),
     default=5.0,
     show_default=True,
     metavar="SECONDS",

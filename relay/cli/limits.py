@@ -42,6 +42,10 @@ def parameter(option: str) -> str:
     return option.removeprefix("--").replace("-", "_")
 
 
+class _Number(click.IntRange):
+    name = "whole number"  # what click says that a value is not
+
+
 def limit_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command all of them."""
     for field in reversed(dataclasses.fields(RelayLimits)):
@@ -49,7 +53,7 @@ def limit_options(function: Callable[..., None]) -> Callable[..., None]:
         seconds = field.name.endswith("_s") and not field.name.endswith("_per_s")
         function = click.option(
             option,
-            type=click.IntRange(1, 10**9),
+            type=_Number(1, 10**9),
             metavar="SECONDS" if seconds else "N",
             default=field.default,
             help=text,

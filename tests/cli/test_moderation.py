@@ -122,6 +122,9 @@ def test_only_the_number_of_that_identity_is_accepted(scene: Scene):
     assert number == bob.runs("verify", "team", "alice").strip()
     assert [len(group) for group in number.split()] == [5] * 12
     assert "somebody else" in refused(alice, 7, "verify", "team", "chuck", "--accept", number)
+    for slip in ("", "xx", number[:-1], number + " 1"):
+        assert "60 digits" in refused(alice, 2, "verify", "team", "bob", "--accept", slip)
+    assert "is you" in refused(alice, 2, "verify", "team", "alice").lower()
     assert not alice.members()["chuck"]["verified"]
     shown = json.loads(alice.runs("verify", "team", "bob", "--accept", number.replace(" ", ""), "--json"))
     assert (shown["type"], shown["number"], shown["verified"]) == ("safety-number", number, True)

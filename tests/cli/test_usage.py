@@ -29,7 +29,7 @@ USAGE = [
     (["send", "team", "hi", "--frm", "bob"], "No such option"),
     (["send", "team", "\udcff"], "not UTF-8"),
     (["listen", "team", "--count", "0"], "0 is not in the range"),
-    (["listen", "team", "--count", "many"], "not a valid integer"),
+    (["listen", "team", "--count", "many"], "'many' is not a valid whole number"),
     (["listen", "team", "--timeout", "1y"], "is not a time"),
     (["invite", "team", "--uses", "0"], "is not in the range"),
     (["invite", "team", "--uses", "1000001"], "is not in the range"),

@@ -202,7 +202,7 @@ class TestProfiles:
     def test_a_home_that_is_a_file(self, scene, tmp_path):
         (alice,) = scene.people("alice")
         alice.home.write_text("mine")
-        refused(alice.tries("whoami"), 8, str(alice.home))
+        refused(alice.tries("whoami"), 8, f"{alice.home} is no folder")
         assert alice.home.read_text() == "mine"
 
     def test_a_database_that_is_a_folder(self, alone):
