@@ -13,7 +13,7 @@ import click
 
 from peer.cli import lines
 from peer.cli.options import RECEIPTS, ROOM, Profile, check_text, command
-from protocol.errors import BackchannelError, UsageError
+from protocol.errors import BackchannelError, TooLarge, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ class Lines(Protocol):
     def __exit__(self, *ended: object) -> None: ...
 
     async def next(self) -> str | None:
-        """Wait for a line and return it, or None at the end; raise ``UsageError`` for one that is no text."""
+        """Wait for a line, None at the end; ``UsageError`` or ``TooLarge`` for one that can't be sent."""
 
     def give_back(self, line: str) -> None:
         """Offer a line again that was not sent."""
@@ -121,7 +121,7 @@ class _Talk:
         while True:
             try:
                 line = await self._source.next()
-            except UsageError as error:
+            except (UsageError, TooLarge) as error:
                 self._failed(error)
                 continue
             match lines.Quit() if line is None else lines.parse(line):

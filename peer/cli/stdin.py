@@ -19,6 +19,7 @@ class Stdin:
     def __init__(self) -> None:
         self._read = b""
         self._ended = False
+        self._passing_over = False
 
     def __enter__(self) -> Self:
         return self
@@ -27,14 +28,25 @@ class Stdin:
         pass
 
     async def next(self) -> str | None:
-        """Wait for a line; None at the end. ``UsageError`` if it is not UTF-8, ``TooLarge`` if no message holds it."""
+        """Wait for a line; None at the end. ``UsageError`` if it is not UTF-8, ``TooLarge`` if no message holds it.
+
+        After either the next line is read: of one that is too long, all is passed over up to its end.
+        """
         while b"\n" not in self._read and not self._ended:
             await _readable()
             chunk = _chunk()
             self._read += chunk
             self._ended = not chunk
             if b"\n" not in chunk and len(self._read) > limits.TEXT + _CHUNK:
-                raise TooLarge(f"a line of more than {limits.TEXT} bytes")
+                self._read = b""
+                if not self._passing_over:
+                    self._passing_over = True
+                    raise TooLarge(f"a line of more than {limits.TEXT} bytes")
+                await asyncio.sleep(0)  # a file that never ends must not keep everything else waiting
+        if self._passing_over:
+            self._passing_over = False
+            self._read = self._read.partition(b"\n")[2]
+            return await self.next()
         if not self._read:
             return None
         line, _, self._read = self._read.partition(b"\n")

@@ -84,7 +84,15 @@ def test_what_is_wrong_reaches_nobody_and_decides_the_exit_code(team):
         complaints = [line for line in done.stderr.decode().splitlines() if not line.startswith("-- ")]
         assert says in complaints[0]
         assert "secret" not in done.stderr.decode()
-    assert bob.polls() == ["after"] * (len(WRONG) - 1)  # a million bytes without an end are not waited for
+    assert bob.polls() == ["after"] * (len(WRONG) - 1)  # what follows a million bytes is of their line
+
+
+def test_a_line_too_long_costs_no_line_before_or_after_it(team):
+    alice, bob = team
+    said = alice.tries("chat", "team", stdin="before\n" + "x" * 400_000 + "\nafter\n")
+    assert (said.code, said.out, said.err.count("too large")) == (6, "", 1)
+    assert bob.polls() == ["before", "after"]
+    assert alice.tries("chat", "team", stdin="y" * 400_000).code == 6
 
 
 def test_lines_may_come_from_a_file_or_from_nowhere(team, tmp_path):
