@@ -12,7 +12,7 @@ from typing import Final
 
 from peer.core.alarms import AlarmKind
 from peer.core.commands import Answered, Command, Ended, HangUp, Ready, Show, Transmit
-from peer.core.events import Reading
+from peer.core.events import Event, EventKind, Reading
 from peer.core.fetching import Fetching
 from peer.core.inbox import Inbox
 from peer.core.insistence import Insistence
@@ -87,7 +87,7 @@ class RoomCore:
         self._commands: list[Command] = []
         self.keys = Keys(store, room, identity)
         reads = reading is not Reading.NOTHING
-        self.roster = Roster(store, room, identity.id, lambda event: self._emit(Show(event)), reads=reads)
+        self.roster = Roster(store, room, identity.id, self._tell, reads=reads)
         self.outbox = Outbox(store, room, self.keys, self.roster, self._emit)
         self.inbox = Inbox(store, room, self.keys, self.roster, self.outbox, self._emit, reading)
         self._fetching = Fetching(room, self._request)
@@ -100,6 +100,8 @@ class RoomCore:
         self._attached_since: int | None = None
         self._told = False
         """Whether the alarms that stood before were told."""
+        self._told_early: set[tuple[EventKind, str | None, PeerId | None]] = set()
+        """What was told before that."""
         self._caught_up = False
         """Whether the backlog of the first attachment is over."""
         self._followed = 0
@@ -125,6 +127,11 @@ class RoomCore:
 
     def _emit(self, command: Command) -> None:
         self._commands.append(command)
+
+    def _tell(self, event: Event) -> None:
+        if not self._told:
+            self._told_early.add(_subject(event))
+        self._emit(Show(event))
 
     def _request(self, request: ev.Request) -> bytes:
         self._emit(Transmit(request))
@@ -347,7 +354,8 @@ class RoomCore:
         if self._reading is not Reading.NOTHING and not self._told:
             self._told = True
             for warning in self.roster.warnings():
-                self._emit(Show(warning))
+                if _subject(warning) not in self._told_early:
+                    self._emit(Show(warning))
         self._emit(Ready())
         return None
 
@@ -493,3 +501,8 @@ class RoomCore:
             self._emit(HangUp())
         else:
             self._begin()
+
+
+def _subject(event: Event) -> tuple[EventKind, str | None, PeerId | None]:
+    """Return by what two warnings are one, in whatever words."""
+    return event.kind, event.reason, event.who.id if event.who else None

@@ -402,6 +402,14 @@ def test_a_nick_shaped_like_an_id_or_fingerprint_or_label_never_passes_for_one(c
     assert roster.person(c.bob.id).label == "bob"
 
 
+def test_a_nick_that_was_anothers_is_told_once_by_a_process_that_meets_it_while_it_attaches(company):
+    c = company
+    c.alice.sleeps()
+    c.bob.leaves()
+    joins_as(c, "BOB")
+    assert [e.kind for e in c.alice.starts(Reading.UNSHOWN).told].count(EventKind.KEY_CHANGED) == 1
+
+
 @pytest.mark.parametrize("nick", ["BOB", "bob\u200b", "b\u202eob", "\uff42ob", "bo\u0062", "Bob"])
 def test_a_nick_that_only_looks_different_is_the_same_nick(company, nick):
     """Attack 16: asides to it stop until it is accepted, also when the first of that name has left."""
@@ -413,6 +421,7 @@ def test_a_nick_that_only_looks_different_is_the_same_nick(company, nick):
     assert "~" in roster.person(impostor.id).label
     assert [e.kind for e in c.alice.process.told if e.kind is EventKind.KEY_CHANGED] == [EventKind.KEY_CHANGED]
     again = c.alice.starts(Reading.LIVE)
+    assert [e.kind for e in again.told] == [EventKind.KEY_CHANGED]
     assert again.core.roster.people.is_impostor(impostor.id)
     roster.people.accept(impostor.id)
     assert not roster.people.is_impostor(impostor.id)
