@@ -55,19 +55,25 @@ class Ghosts:
         """Note what was over in ``old``, before ``new`` takes its place; return the ghosts that ``new`` lets in."""
         same = common(old.log, new.log)
         ghosts = self.present()
-        lapsed = self._lapsed(old)
         belonged = old.members.keys() - ghosts
-        if same < old.index:
+        lost = old.log[same:]
+        if lost:
             self._note(old, belonged - new.members.keys())
-            weakened = {_weakened(st.decode(raw)) for raw in old.log[same:]} - {None}
-            lapsed |= {peer for peer in weakened if peer and not _invites(old, peer)}
+        recent, lapsed = set(lost), dict[PeerId, set[bytes]]()
+        for raw in (*self._lacking(old), *lost):
+            if (peer := _weakened(st.decode(raw))) is not None and not (raw in recent and _invites(old, peer)):
+                lapsed.setdefault(peer, set()).add(st.statement_id(raw))
         found: set[PeerId] = set()
         for raw in new.log[same:]:
             statement = st.decode(raw)
             if self._is_amiss(statement, lapsed, ghosts | found, belonged):
                 found.add(statement.signer)
-            if (peer := _weakened(statement)) is not None:
-                lapsed.discard(peer)  # what it says from here on, the fold holds against that
+            if (peer := _weakened(statement)) in lapsed:
+                lapsed[peer].discard(st.statement_id(raw))
+                if not lapsed[peer]:
+                    del lapsed[
+                        peer
+                    ]  # all that is known has stood: what it says from here on, the fold holds against that
         return found & new.members.keys()
 
     def _note(self, old: Membership, lost: Iterable[PeerId]) -> None:
@@ -80,6 +86,10 @@ class Ghosts:
             and (old.grant(grant.invite) is None or (grant.uses and used[grant.invite] >= grant.uses))
         ]
         self._end(over)
+        self._store.write_many(
+            "DELETE FROM lost WHERE room = ? AND peer = ?",
+            [(self._room.id, peer) for peer in old.left if peer not in old.members],
+        )
         self._store.write_many("INSERT OR IGNORE INTO lost VALUES (?, ?)", [(self._room.id, peer) for peer in lost])
 
     def _is_amiss(
@@ -103,9 +113,11 @@ class Ghosts:
 
     def _lapsed(self, membership: Membership) -> set[PeerId]:
         """Return whom a restriction that is kept, and that ``membership`` lacks, takes the right to invite from."""
+        return {peer for raw in self._lacking(membership) if (peer := _weakened(st.decode(raw))) is not None}
+
+    def _lacking(self, membership: Membership) -> list[bytes]:
         rows = self._store.rows("SELECT statement FROM restrictions WHERE room = ?", self._room.id)
-        kept = [raw for (raw,) in rows if not membership.knows(raw)]
-        return {peer for raw in kept if (peer := _weakened(st.decode(raw))) is not None}
+        return [raw for (raw,) in rows if not membership.knows(raw)]
 
     def _is_over(self, invite: InviteId) -> bool:
         return self._store.row("SELECT 1 FROM ended WHERE room = ? AND invite = ?", self._room.id, invite) is not None

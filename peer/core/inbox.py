@@ -67,6 +67,8 @@ class Inbox:
         self._settled = Settled()
         self._excused: dict[PeerId, set[bytes]] = {}
         """Who speaks from before what is long known, and under which incarnations of the relay."""
+        self._behind_at: dict[PeerId, int] = {}
+        """From which place, at most, each of them spoke so."""
         self._retention = limits.RETENTION_CAP
         self._started: int | None = None
         self._latest: dict[tuple[PeerId, bytes], int] = {}
@@ -175,9 +177,13 @@ class Inbox:
         shown that before the next restart.
         """
         if index >= arrival.known:
+            if index > self._behind_at.get(sender, index):
+                self._excused.pop(sender, None)
+                self._behind_at.pop(sender, None)
             return False
         if len(self._excused) < limits.MEMBERS or sender in self._excused:
             self._excused.setdefault(sender, set()).add(arrival.incarnation)
+            self._behind_at[sender] = max(index, self._behind_at.get(sender, 0))
         return index < arrival.settled or len(self._excused.get(sender, ())) >= _EXCUSES
 
     def _stands(self, opened: Opened, arrival: Arrival, now: int) -> bool:

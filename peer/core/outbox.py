@@ -60,6 +60,7 @@ class Outbox:
         self._pending: dict[MessageId, Pending] = {}
         self._attached = False
         self._incarnation = b""
+        self._replaced = roster.replaced
         self._chain: SendingChain | None = None
         self._former = b""
         """The chain before."""
@@ -195,10 +196,10 @@ class Outbox:
 
     def attached(self, incarnation: bytes, now: int) -> None:
         """Send what is pending; a chain does not outlive the incarnation of the relay that it was made under."""
-        if incarnation != self._incarnation:
+        if (incarnation, self._roster.replaced) != (self._incarnation, self._replaced):
             self._end_chain()
             self._promised.clear()
-        self._incarnation = incarnation
+        self._incarnation, self._replaced = incarnation, self._roster.replaced
         self._attached = True
         self.flush(now)
 

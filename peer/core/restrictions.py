@@ -82,7 +82,11 @@ class Restrictions:
 
     def accept(self, peer: PeerId | None) -> int:
         """Forget those that keep ``peer`` out, or (None) those that keep nobody out; return how many there were."""
-        accepted = [kept for kept in self._kept() if (kept.goes if kept.is_back else None) == peer]
+        accepted = [
+            kept
+            for kept in self._kept()
+            if (kept.is_back and kept.goes == peer if peer else kept.fits and not kept.is_back)
+        ]
         for kept in accepted:
             self._forget(kept.raw)
         return len(accepted)

@@ -96,6 +96,8 @@ class RoomCore:
         self._incarnation = room.incarnation
         self._visits = Visits(store, room, reads=self._publishes)
         self._cursors: tuple[int | None, int | None] = (None, None) if reading is Reading.NOTHING else (0, 0)
+        self._shown = 0
+        """Up to which place this connection has shown the log, or was told that it need not."""
         self._attaching = b""
         self._attached_since: int | None = None
         self._told = False
@@ -219,6 +221,7 @@ class RoomCore:
 
     def _attach(self) -> None:
         anchor, (room_cursor, aside_cursor) = self.roster.anchor, self._cursors
+        self._shown = anchor.index
         self.roster.abandon()
         self._publication.attaching()
         request = ev.Attach(
@@ -288,6 +291,7 @@ class RoomCore:
 
     def _statement(self, delivery: ev.Statement, now: int) -> None:
         restarted = self._welcome is not None and self._welcome.incarnation != self.roster.incarnation
+        self._shown = delivery.index
         self.roster.statement(delivery.index, delivery.statement, now, restarted=restarted)
         self._follow_log(now)
 
@@ -326,7 +330,9 @@ class RoomCore:
         self._adopt(now)
         if self.roster.overtaken:
             return None
-        if self.roster.anchor != Anchor(delivery.index, delivery.head):  # type: ignore[arg-type]
+        named = Anchor(delivery.index, delivery.head)  # type: ignore[arg-type]
+        held = self.roster.membership
+        if held is None or not held.agrees(named) or named.index < self._shown:
             self.roster.sound(AlarmKind.LOG, b"", "The relay names another state of the room than it showed.", now)
         membership = self.roster.membership
         if membership is None or (self._expected and not membership.agrees(self._expected)):

@@ -46,6 +46,8 @@ class Roster:
         self._incoming: Membership | None = None
         self.overtaken = False
         """Whether another process of the profile has gone on to another log, so that this connection counts no more."""
+        self.replaced = 0
+        """How often another log took the place of the one before: indices from before that mean nothing."""
         self._joined: dict[PeerId, int] = {}
         """Who entered without having been announced yet."""
         self._repeated: set[tuple[AlarmKind, bytes]] = set()
@@ -195,6 +197,7 @@ class Roster:
         ghosts = self.ghosts.compare(old, new) if old else set()
         self.restrictions.keep(old.log[1:] if old else ())
         self.membership = new
+        self.replaced += 1
         self.people.changed()
         if old:
             self._announce_changes(old, new)

@@ -23,6 +23,8 @@ from protocol.membership import Membership
 from protocol.primitives import random
 from tests.claims import hostile_relay as lies
 from tests.claims.conftest import Company
+from tests.claims.world import LyingWorld
+from tests.peer.world import Person
 
 WAYS = [
     "an invite that a ban ended",
@@ -184,3 +186,116 @@ def test_whoever_belonged_to_the_lost_log_comes_in_again_without_an_alarm(compan
     c.alice.says("welcome back")
     assert len(c.world.sealed_to(dave.id)) > before
     assert not any(c.world.alarms().values())
+
+
+# -- where every member may invite ------------------------------------------------------------------------------------
+
+
+def gathered() -> tuple[LyingWorld, Person, Person]:
+    """A room of alice and bob in which every member may invite, and the invite that chuck has."""
+    world = LyingWorld()
+    alice = world.create("alice", members_invite=True)
+    (bob,) = world.join("bob")
+    return world, alice, bob
+
+
+def guest(fork: Membership, host: Identity) -> Identity:
+    """Let ``host`` grant an invite in ``fork``, and a ghost come in by it."""
+    key, ghost = SigningKey.generate(), Identity.generate()
+    fork.apply(st.grant(host, fork.room, fork.anchor, InviteId(key.public), 0, 0))
+    fork.apply(st.admit(ghost, fork.room, fork.anchor, key))
+    return ghost
+
+
+def seals_nothing(world: LyingWorld, alice: Person, fork: Membership, ghost: Identity) -> None:
+    world.people_called[ghost.id] = "ghost"
+    world.lies(Forks(fork.log, [], ghost))
+    world.restart()
+    world.lie.goes_on(world.core)
+    world.runs()
+    assert ghost.id in alice.membership.members
+    assert "withheld ghost" in world.alarmed(alice)
+    with pytest.raises(AlarmRaised):
+        alice.says("who is this?")
+    world.passes(limits.MINUTE)
+    assert not world.sealed_to(ghost.id)
+
+
+def test_an_older_restriction_of_chuck_does_not_stand_for_the_later_one():
+    """He was made a plain member, and then banned: his grant between the two is one of somebody who has no right."""
+    world, alice, _ = gathered()
+    (chuck,) = world.join("chuck")
+    alice.promotes("chuck")
+    common = alice.membership.index
+    fork = Membership.fold(alice.membership.log)
+    alice.promotes("chuck", admin=False)
+    alice.kicks("chuck", ban=True)
+    demotion, ban = alice.membership.log[common:]
+    fork.apply(st.grant(chuck.identity, fork.room, fork.anchor, InviteId(SigningKey.generate().public), 0, 0))
+    fork.apply(demotion)
+    ghost = guest(fork, chuck.identity)
+    fork.apply(ban)
+    seals_nothing(world, alice, fork, ghost)
+
+
+def test_nor_does_one_that_he_made_himself():
+    """He leaves, in his fork, and comes back by the invite that he had when a log was lost: he has no right to that."""
+    world, alice, _ = gathered()
+    invite = alice.invites()
+    before = list(alice.membership.log)
+    (chuck,) = world.join("chuck", invite=invite)
+    chuck.sleeps()
+    world.lies(Forks(before, [], chuck.identity, {chuck.id}))
+    world.restart()
+    chuck.enters(invite)
+    common = alice.membership.index
+    fork = Membership.fold(alice.membership.log)
+    alice.kicks("chuck")
+    (removal,) = alice.membership.log[common:]
+    fork.apply(st.leave(chuck.identity, fork.room, fork.anchor))
+    fork.apply(st.admit(chuck.identity, fork.room, fork.anchor, invite.key))
+    ghost = guest(fork, chuck.identity)
+    fork.apply(removal)
+    seals_nothing(world, alice, fork, ghost)
+
+
+class Drops(Forks):
+    """Says of every statement that it was taken."""
+
+    def takes(self, relay: lies.Liar, peer: bytes, request: ev.Request) -> Iterable[ev.Request]:
+        if isinstance(request, ev.Submit):
+            relay.accepts(request)
+            return ()
+        return (request,)
+
+
+def test_who_accepts_an_alarm_about_the_relay_forgets_no_ban_that_it_did_not_name():
+    """Bob's right to ban is lost with his promotion, so that nothing can be insisted on; the ban is known though."""
+    world = LyingWorld()
+    alice = world.create("alice")
+    (bob,) = world.join("bob")
+    invite = alice.invites()
+    before = list(alice.membership.log)
+    (chuck,) = world.join("chuck", invite=invite)
+    chuck.sleeps()
+    world.lies(Forks(before, [], chuck.identity, {chuck.id}))
+    world.restart()
+    chuck.enters(invite)
+    with_chuck = list(alice.membership.log)
+    alice.promotes("bob")
+    alice.revokes(alice.invites())
+    bob.kicks("chuck", ban=True)
+    world.lies(Drops(before, [], chuck.identity, {chuck.id}))
+    world.restart()
+    world.passes(limits.MINUTE)
+    assert world.alarmed(alice) == ["withheld"]
+    assert alice.core.roster.answer(b"", alice.now)
+    world.lies(Drops(with_chuck, [], chuck.identity, {chuck.id}))
+    world.restart()
+    world.passes(limits.MINUTE)
+    assert chuck.id in alice.membership.members
+    sealed = len(world.sealed_to(chuck.id))
+    assert world.alarmed(alice)
+    with pytest.raises(AlarmRaised):
+        alice.says("chuck is a spy")
+    assert len(world.sealed_to(chuck.id)) == sealed

@@ -361,6 +361,29 @@ def test_whoever_comes_first_after_a_restart_may_be_behind(company: Company):
     assert c.world.alarms() == {}
 
 
+def test_nor_is_who_comes_first_with_less_again_and_again_and_then_has_it_all(company: Company):
+    """Each time Bob lacks what was stated while he was away, speaks, and is shown it before he speaks again."""
+    c = company
+    for times in range(4):
+        invite = c.alice.invites()
+        c.world.passes(limits.MINUTE)
+        c.bob.process.cuts()
+        c.alice.revokes(invite)
+        c.world.passes(limits.SETTLED + limits.MINUTE)
+        c.chuck.process.cuts()
+        c.alice.process.cuts()
+        c.world.restart(back=False)
+        c.bob.process.connects()
+        c.world.passes(limits.REVIVAL + STEP)
+        c.bob.says(f"first {times}")
+        c.chuck.process.reconnects()
+        c.world.passes(5 * limits.SECOND)
+        c.alice.process.reconnects()
+        c.world.passes(limits.MINUTE)
+        c.bob.says("later")
+    assert c.world.alarms() == {}
+
+
 @pytest.mark.parametrize("notices", [True, False], ids=["after a tick", "before any tick"])
 @pytest.mark.parametrize("form", ["room message", "aside"])
 def test_who_wakes_and_speaks_over_a_dead_connection_is_held_behind_by_nobody(

@@ -7,6 +7,7 @@ it: before a process seals, folds or adopts anything, it takes up what the other
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -15,6 +16,7 @@ from peer.core.commands import Transmit
 from peer.core.events import EventKind, Reading
 from peer.core.room import RoomCore
 from protocol import VERSION, limits
+from protocol import chain as ch
 from protocol import envelope as ev
 from protocol import statement as st
 from protocol.content import Text
@@ -23,6 +25,7 @@ from protocol.ids import Head
 from protocol.invite import Invite
 from protocol.membership import Membership
 from tests.claims.conftest import Company
+from tests.claims.test_claim_3_no_ghosts_by_a_fork import Forks
 from tests.peer.world import Process
 
 
@@ -150,3 +153,92 @@ def test_where_two_logs_were_shown_the_next_connection_begins_with_the_one_writt
     c.world.runs()
     assert "alice: of one mind" in c.bob.hears()
     assert c.world.alarms() == {}
+
+
+# -- a chain, and a log that begins anew ------------------------------------------------------------------------------
+
+
+def test_a_chain_ends_with_the_log_that_it_was_made_under(company: Company):
+    """Else a removal at a low place of a shorter log would seem to be older than the chain, and Chuck would read on.
+
+    The relay claims a restart, shows a fork until it is adopted, cuts, and is then the incarnation that it was before.
+    """
+    c = company
+    for _ in range(4):
+        c.alice.invites()
+    c.world.passes(11 * limits.MINUTE)
+    c.alice.says("on a new chain")
+    core, now = c.alice.core, c.alice.now
+    chain, first, fork = core.outbox._chain, core.outbox._incarnation, c.alice.membership.log[:4]
+    assert chain is not None
+    core.disconnected()
+    core.connected(ev.Welcome(VERSION, b"I" * 16, now, 600), now, since=now)
+    card = c.world.tape.cards(c.bob.id)[-1]
+    shown = [ev.Statement(c.world.room, place, raw) for place, raw in enumerate(fork, 1)]
+    core.receive([*shown, ev.Card(c.world.room, card)], now)
+    attach(core, now, first, fork, Membership.fold(fork).head)
+    removal = st.remove(c.alice.identity, c.world.room, core.roster.anchor, c.chuck.id, True)
+    core.receive([ev.Statement(c.world.room, 5, removal)], now)
+    assert chain.made_at > core.roster.membership.last_departure
+    core.take()
+    core.send(Text("chuck is a spy"), [], now)
+    requests = [command.request for command in core.take() if isinstance(command, Transmit)]
+    (post,) = [request for request in requests if isinstance(request, ev.Post) and request.to is None]
+    assert ch.header(post.body).chain != chain.id
+
+
+# -- honest life ------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_that_is_ahead_of_what_a_chat_is_just_told_is_no_alarm(on_disk: Company):
+    """ATTACHED of the one is older than what the other has written down meanwhile."""
+    c = on_disk
+    chat, command = c.alice.process, c.alice.starts(Reading.NOTHING)
+    chat.loses_connection()
+    chat.connects()
+    for _ in range(50):
+        chat.sends()
+        chat.uploads()
+        c.world._turn()
+        if chat.core._attaching and chat.incoming:
+            break
+        chat.reads()
+    chat.holds_in = True
+    assert chat.core._attaching
+    c.bob.leaves()
+    c.world.runs()
+    assert command.core.roster.anchor.index > chat.core.roster.anchor.index
+    chat.holds_in = False
+    c.world.runs()
+    assert chat.core.attached
+    assert c.world.alarms() == {}
+
+
+def test_two_processes_that_come_back_at_once_are_soon_of_one_mind(on_disk: Company):
+    """Whoever comes second is overtaken, and begins anew once."""
+    c = on_disk
+    c.world.backoff = limits.SECOND
+    chats = [c.alice.process, c.alice.starts(Reading.BACKLOG)]
+    log = c.alice.membership.log[:]
+    for _ in range(3):
+        c.alice.invites()
+    connections: list[Process] = []
+
+    def counted(chat: Process) -> Callable[[], None]:
+        connects = chat.connects
+
+        def count() -> None:
+            if not chat.connection:
+                connections.append(chat)
+            connects()
+
+        return count
+
+    for chat in chats:
+        chat.connects = counted(chat)
+    c.world.lies(Forks(log, [], c.chuck.identity, {c.chuck.id}))
+    c.world.restart()
+    c.world.passes(limits.MINUTE)
+    c.alice.says("hi")
+    assert c.world.alarms() == {}
+    assert all(connections.count(chat) <= 2 for chat in chats)
