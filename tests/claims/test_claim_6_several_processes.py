@@ -195,6 +195,8 @@ def test_a_command_that_is_ahead_of_what_a_chat_is_just_told_is_no_alarm(on_disk
     c = on_disk
     chat, command = c.alice.process, c.alice.starts(Reading.NOTHING)
     chat.loses_connection()
+    command.holds_in = True
+    c.chuck.does(st.leave)
     chat.connects()
     for _ in range(50):
         chat.sends()
@@ -205,6 +207,8 @@ def test_a_command_that_is_ahead_of_what_a_chat_is_just_told_is_no_alarm(on_disk
         chat.reads()
     chat.holds_in = True
     assert chat.core._attaching
+    command.holds_in = False
+    c.world.runs()
     c.bob.leaves()
     c.world.runs()
     assert command.core.roster.anchor.index > chat.core.roster.anchor.index
