@@ -81,7 +81,10 @@ class Restrictions:
         return found
 
     def accept(self, peer: PeerId | None) -> int:
-        """Forget those that keep ``peer`` out, or (None) those that keep nobody out; return how many there were."""
+        """Forget those that keep ``peer`` out, or (None) those that the relay does not take; return how many it were.
+
+        One that keeps nobody out and fits no log now was in no alarm, and is kept.
+        """
         accepted = [
             kept
             for kept in self._kept()

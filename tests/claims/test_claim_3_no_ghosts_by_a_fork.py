@@ -65,6 +65,14 @@ class Forks(lies.Lie):
             relay.room.publish(card, relay.now, more=True)
 
 
+def restarts(world: LyingWorld, log: list[bytes], ghost: Identity, later: Iterable[bytes] = ()) -> None:
+    """Start the relay again with ``log``, and let the ghost in, in it or ``later``."""
+    world.lies(Forks(log, list(later), ghost))
+    world.restart()
+    world.lie.goes_on(world.core)
+    world.runs()
+
+
 @dataclass
 class Fork:
     """The log as Chuck makes it go on, and how many of its statements are everybody's."""
@@ -125,9 +133,7 @@ def test_a_log_forked_before_the_end_of_an_invite_lets_nobody_in(company: Compan
     """``Ghosts.compare``: by the invites that were over (``_note``), and by who had lost the right to grant one."""
     c = company
     fork = forked(c, way)
-    c.world.lies(Forks(fork.log, [], fork.ghost))
-    c.world.restart()
-    c.world.lie.goes_on(c.world.core)
+    restarts(c.world, fork.log, fork.ghost)
     keeps_out(c, fork.ghost)
 
 
@@ -140,9 +146,7 @@ def test_nor_does_one_that_holds_the_restriction_too_but_later(company: Company,
     for raw in c.alice.membership.log[fork.common :]:
         if st.is_restriction(st.decode(raw)):
             log.apply(raw)
-    c.world.lies(Forks(log.log, [], fork.ghost))
-    c.world.restart()
-    c.world.lie.goes_on(c.world.core)
+    restarts(c.world, log.log, fork.ghost)
     keeps_out(c, fork.ghost)
 
 
@@ -151,10 +155,7 @@ def test_nor_does_a_ghost_come_in_between_the_old_log_and_what_is_brought_back(c
     """``Ghosts.is_let_in``: what was over is held against every ADMIT, not only against those of a log adopted."""
     c = company
     fork = forked(c, way)
-    c.world.lies(Forks(fork.log[: fork.common], fork.log[fork.common :], fork.ghost))
-    c.world.restart()
-    c.world.lie.goes_on(c.world.core)
-    c.world.runs()
+    restarts(c.world, fork.log[: fork.common], fork.ghost, later=fork.log[fork.common :])
     keeps_out(c, fork.ghost)
 
 
@@ -164,9 +165,7 @@ def test_nor_by_two_restarts_of_which_the_first_loses_what_was_known(company: Co
     fork = forked(c, WAYS[0])
     c.world.lies(Forks(fork.log[: fork.common], [], fork.ghost))
     c.world.restart()
-    c.world.lies(Forks(fork.log, [], fork.ghost))
-    c.world.restart()
-    c.world.lie.goes_on(c.world.core)
+    restarts(c.world, fork.log, fork.ghost)
     keeps_out(c, fork.ghost)
 
 
@@ -209,10 +208,7 @@ def guest(fork: Membership, host: Identity) -> Identity:
 
 def seals_nothing(world: LyingWorld, alice: Person, fork: Membership, ghost: Identity) -> None:
     world.people_called[ghost.id] = "ghost"
-    world.lies(Forks(fork.log, [], ghost))
-    world.restart()
-    world.lie.goes_on(world.core)
-    world.runs()
+    restarts(world, fork.log, ghost)
     assert ghost.id in alice.membership.members
     assert "withheld ghost" in world.alarmed(alice)
     with pytest.raises(AlarmRaised):
